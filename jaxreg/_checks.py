@@ -12,7 +12,7 @@ from jaxreg._hyperparameters import Number, known
 class Interval:
     """Interval of real numbers, created from its usual notation: `Interval("[0, inf)")`.
 
-    A square bracket includes the end next to it, and a round bracket excludes it. `inf]` allows infinity.
+    A square bracket includes the bound next to it. A round bracket excludes the bound. So `inf]` allows infinity.
     """
 
     def __init__(self, text: str) -> None:
@@ -78,9 +78,9 @@ def check_number(value: Number, what: str, within: str) -> None:
 def check_integer(value: Any, what: str, low: int, advice: str = "") -> int:
     """Check that `value` is a whole number of at least `low`, and return it as an int.
 
-    `what` names the value in the error, and `advice` is added to the error.
+    `what` names the value in the error. `advice` is the end of the error.
 
-    NumPy integers are accepted. Booleans are rejected. JAX arrays are rejected too, because they may be traced.
+    NumPy integers are accepted. Booleans are rejected. JAX arrays are also rejected, because they may be traced.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
         raise ValueError(f"{what} is {value!r}; expected a whole number of at least {low}{advice}")
@@ -104,7 +104,7 @@ def refuse_complex(rule: object, w: jax.Array) -> None:
 def refuse_steps(penalty: object, step: Number) -> None:
     """Raise if the step size `step` is an array with one value per weight instead of a single number.
 
-    For such an array the proximal step of `penalty` has no closed form.
+    The proximal step of `penalty` has a closed form only for a single step size.
     """
     if jnp.ndim(step):
         raise ValueError(

@@ -1,8 +1,8 @@
 """Complex weights: conversion to pairs of real numbers, squared magnitudes and the conjugate transpose.
 
-JAX's gradient of a real function of complex weights is the conjugate of the direction of steepest ascent. Optax adds
-updates unchanged. So users must conjugate their gradients before they pass them to an optimiser. jaxreg conjugates the
-gradients of penalties.
+JAX's gradient of a real function of complex weights is the conjugate of the direction of steepest ascent. Optax does
+not conjugate gradients. So users must conjugate the gradient of their loss before an optimiser gets it. jaxreg
+conjugates the gradients of its penalties itself.
 """
 
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 def to_pairs(x: jax.Array) -> jax.Array:
     """Return the real and imaginary parts of a complex array, stacked along a new last axis.
 
-    A norm over some axes of the complex array equals the norm of the result over these axes and the new one.
+    The norm of the complex array over some axes equals the norm of the result over these axes and the last axis.
     """
     return jnp.stack([jnp.real(x), jnp.imag(x)], axis=-1)
 

@@ -16,8 +16,8 @@ from jaxreg._precision import as_wide, eps, real_dtype, tiny
 def group_axes(ndim: int, axis: Axis) -> tuple[int, ...]:
     """Return the axes that a group of weights spans, as a tuple of non-negative integers.
 
-    If `axis` is None, these are the fan-in axes of an array of shape (…, inputs, units): every axis but the last. A
-    vector is one group.
+    If `axis` is None, the result contains the fan-in axes of an array of shape (…, inputs, units): all axes except the
+    last. A vector is one group.
 
     Raises:
         ValueError: If an axis is out of range or repeated.
@@ -65,7 +65,7 @@ def group_norms(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def magnitudes(x: jax.Array) -> jax.Array:
-    """Return absolute values, with gradient 0 at 0."""
+    """Return the absolute value of each number in `x`. The gradient at 0 is 0."""
     # jax.grad(jnp.abs)(0.) is 1, and Adam would move every zero weight. With the sign held fixed the gradient is 0.
     return group_norms(x, ()) if jnp.iscomplexobj(x) else x * jax.lax.stop_gradient(jnp.sign(x))
 
@@ -84,9 +84,9 @@ def directions(x: jax.Array) -> jax.Array:
 def scale_for(limit: jax.Array, count: int) -> jax.Array:
     """Return a power of 2 by which to scale weights and limits, so that their squares do not overflow.
 
-    After scaling, the squares of numbers up to 10^30 · limit do not overflow. Squares that underflow change
-    the sum of squares by less than its rounding error. So the norm needs only one pass over the numbers, while
-    `group_norms` must first find the largest number.
+    After scaling, the squares of numbers up to 10^30 · limit do not overflow. Squares that underflow change the sum of
+    squares by less than its rounding error. Therefore, one pass over the numbers suffices for a norm. `group_norms` may
+    need a second pass, which finds the largest number.
     """
     dtype = limit.dtype
     held = jnp.clip(limit, tiny(dtype), jnp.finfo(dtype).max)  # type: ignore[no-untyped-call]
@@ -122,12 +122,13 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
     A scalar stays a scalar.
 
     Args:
-        limit: One number, or one per group: an array that broadcasts to the shape of `x` without `axes`.
-        x: Weights. An array of limits is cast to their dtype.
+        limit: One number for all groups, or an array with one number per group. The array must broadcast to the shape
+            of `x` without the axes `axes`.
+        x: Weights. An array of limits is cast to the real dtype of `x`.
         axes: Axes of one group.
 
     Raises:
-        ValueError: If the limit is an array of another shape.
+        ValueError: If an array of limits has the wrong shape.
     """
     given = np.shape(limit)
     if given == ():
@@ -147,7 +148,7 @@ def limit_of_groups(limit: Number, x: jax.Array, axes: tuple[int, ...]) -> Numbe
 def per_row(limit: Any, x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """Return the limits of all groups as a column, with one number per row of `to_rows(x, axes)`.
 
-    The limit is one number for all groups, or an array with one number per group.
+    The argument `limit` is one number for all groups, or an array with one number per group.
     """
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     return to_rows(jnp.broadcast_to(jnp.asarray(limit_of_groups(limit, x, axes), real_dtype(x)), kept), axes)

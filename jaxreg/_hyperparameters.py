@@ -23,7 +23,7 @@ KERAS_NAMES = {
     "min_value": ("min",),
     "max_value": ("limit", "max"),
 }
-"""Names in Keras of arguments that have another name here."""
+"""Name of an argument in Keras -> names of the corresponding arguments in jaxreg."""
 
 
 def static(default: Any = dataclasses.MISSING) -> Any:
@@ -35,15 +35,15 @@ def static(default: Any = dataclasses.MISSING) -> Any:
 def hyperparameters(cls: type[T]) -> type[T]:
     """Turn a class into a frozen dataclass and a JAX pytree. Fields declared with `static` are not traced.
 
-    The repr of an object is the code that creates it, see `written`. Two objects are equal if all their hyperparameters
-    are equal, including arrays.
+    The repr of an object is the code that creates the object; see `written`. Two objects are equal if all their
+    hyperparameters are equal, including arrays.
 
-    An unknown keyword argument, a missing argument and too many of them raise an error that lists the arguments of the
-    class.
+    The constructor raises an error if an argument is unknown or missing, or if there are too many arguments. The error
+    lists the arguments of the class.
 
-    When JAX rebuilds an object from its leaves, it does not call the constructor, unlike with
-    `jax.tree_util.register_dataclass`. The leaves may be gradients with respect to strengths. A negative gradient must
-    not be rejected as a negative strength.
+    When JAX rebuilds an object from its leaves, the constructor is not called. The leaves may be gradients with respect
+    to strengths, and the constructor would reject a negative gradient as a negative strength. The classes of
+    `jax.tree_util.register_dataclass` do call the constructor.
     """
     cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
     cls.__init__ = _of_known_names(cls.__init__)  # type: ignore[method-assign]
@@ -108,11 +108,11 @@ def _unknown_names(cls: type, names: Sequence[str], unknown: dict[str, str]) -> 
 def written(obj: Any, without: Sequence[str] = ()) -> str:
     """Return the repr of an object: the Python code that creates it, such as `L2(0.01)`.
 
-    The fields in `without` and fields with their default value are omitted. If no field is required, the traced ones
-    are always written, such as the limit of `keras.MaxNorm(2.0)`, unless they are None.
+    The fields in `without` are omitted, and so are fields with their default value. The name of a field is omitted if
+    the field is the only required field of its class. An array is shown by its shape.
 
-    If there is only one required field, it is written without its name. If no field is required, this applies to the
-    only traced field. An array is shown by its shape.
+    In a class without required fields, such as `keras.MaxNorm`, the traced fields count as required. So they are
+    written even if they have their default value, unless this value is None.
     """
     fields = dataclasses.fields(obj)
     required = [field.name for field in fields if field.default is dataclasses.MISSING]
@@ -172,19 +172,19 @@ def _hash(self: Any) -> int:
 
 
 def known(*values: Number) -> bool:
-    """Return whether all values are concrete numbers or arrays. Traced arrays and schedules are not concrete."""
+    """Return whether all `values` are known numbers or arrays: neither traced by JAX nor given by a schedule."""
     return not any(callable(value) or isinstance(value, jax.core.Tracer) for value in values)
 
 
 def at_step(obj: Any, step: jax.Array | int) -> Any:
-    """Replace every schedule among the hyperparameters of `obj` by its value at `step`."""
+    """Return `obj` with every scheduled hyperparameter replaced by the value of its schedule at `step`."""
     if jax.tree_util.all_leaves([obj]):
         return obj
     return jax.tree.map(lambda leaf: leaf(step) if isinstance(leaf, Callable) else leaf, obj)  # type: ignore[arg-type]
 
 
 def rate_at(learning_rate: Number, count: jax.Array) -> Any:
-    """Return the learning rate at optimiser step `count`. The first step has number 0."""
+    """Return the learning rate, a number or a schedule, at optimiser step `count`. The first step has number 0."""
     return learning_rate(count) if callable(learning_rate) else learning_rate
 
 

@@ -1,7 +1,7 @@
-"""Lazy imports of a package's contents at first use (PEP 562), with names read from the package's stub.
+"""Lazy imports: each public name of a package is imported when it is first used (PEP 562).
 
-So `import jaxreg` takes milliseconds, and a command that only reads stored results never loads JAX. The stub,
-`__init__.pyi`, is the only list of names. Type checkers and editors read it too.
+With lazy imports, `import jaxreg` takes milliseconds, and a command that only reads stored results never loads JAX. The
+names are read from the package's stub, `__init__.pyi`. Type checkers and editors read the stub too.
 """
 
 import ast
@@ -18,9 +18,9 @@ def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], 
     """Return `__all__`, `__getattr__` and `__dir__` for a package that imports its public names only when needed.
 
     Args:
-        package: Name of the package. In the stub, `from package import module` names a submodule.
-            `from module import *` stands for the names in the module's `__all__`, which is read from the source without
-            an import.
+        package: Name of the package. Its stub lists the public names as imports. `from package import module` lists a
+            submodule. `from module import *` lists all names in the module's `__all__`, which is read from the source
+            code without importing the module.
     """
     homes = _homes(package)
 
@@ -39,7 +39,7 @@ def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], 
 def missing(module: str, name: str) -> AttributeError:
     """Return the error for a name that a module of jaxreg does not have. The error suggests the most similar name.
 
-    With `from module import name`, Python shows an error of its own instead, without a suggestion.
+    For `from module import name`, Python raises its own `ImportError` instead, without this suggestion.
 
     Args:
         module: Name of the module.

@@ -9,7 +9,7 @@ from jaxreg._hyperparameters import Number
 
 
 def wide(w: jax.Array) -> jax.Array:
-    """Cast `w` to float32 unless its dtype is wider. Norms are computed in this precision."""
+    """Cast `w` to float32, the precision for norms. A float64 or complex array is returned unchanged."""
     wider = jnp.issubdtype(w.dtype, jnp.inexact) and w.dtype.itemsize > 4
     return w.astype(w.dtype if wider else jnp.float32)
 
@@ -22,7 +22,7 @@ def real_dtype(x: jax.Array) -> Any:
 def as_wide(value: Number, x: jax.Array) -> Number:
     """If `value` is an array, cast it to the real dtype of `x`. Return a Python number unchanged.
 
-    Without the cast, a float64 of NumPy would widen the computation.
+    Without the cast, a NumPy number in float64 would widen the computation.
     """
     return value.astype(real_dtype(x)) if hasattr(value, "astype") else value
 
@@ -40,8 +40,8 @@ def tiny(dtype: Any) -> float:
 def inwards(x: jax.Array, dtype: Any) -> jax.Array:
     """Cast `x` to `dtype`, rounding towards zero.
 
-    So a point of a ball stays in the ball. The same holds for every set that contains all points obtained by shrinking
-    entries of its points.
+    No entry grows in magnitude. So a point of a ball around 0 stays in the ball. A point of another set stays in that
+    set if no shrinking of its entries leads out of the set.
     """
     rounded = x.astype(dtype)
     if rounded.dtype == x.dtype:
@@ -74,7 +74,8 @@ def _beside_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[An
 def held(w: jax.Array, nearest: jax.Array) -> jax.Array:
     """Return `w`, but differentiate as if `nearest` had been returned.
 
-    `nearest` is the projection of `w` onto a set without interior, such as a sphere, and `w` lies in the set.
+    Use this if `w` already lies in a set without interior, such as a sphere. `nearest` is the projection of `w` onto
+    this set.
     """
     return w
 

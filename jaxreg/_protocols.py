@@ -5,22 +5,24 @@ weights to the nearest array of a set, with the same shape and dtype. A rule is 
 that match a pattern. Plain functions can be penalties and constraints.
 
 A penalty or a constraint may also have the attributes and methods of `Facts`. If an attribute is missing, the default
-in `Facts` is used. So your own class needs no base class, only the attributes that apply to it:
+in `Facts` is used. So your own class needs no base class. It only needs the attributes that apply to it:
 
-- `axis`: axes of one group of weights, or None to infer them from the path and the shape of an array in its tree. A
-  class that is not a dataclass also needs `with_axis`.
+- `axis`: axes of one group of weights. None infers them from the path and the shape of the weight array. A class that
+  is not a dataclass also needs `with_axis`.
 - `prox(w, step)` of a penalty (`Proximable`), for `jaxreg.proximal` and similar transformations.
 - `lmo(direction)` of a constraint (`LinearMinimizable`), for `jaxreg.steepest` and similar transformations.
-- `tangent(w, direction)` of a constraint, for `jaxreg.tangent`, if a formula is cheaper than the derivative of the
-  projection
-- `transported(before, after, moment)` of a constraint, for `jaxreg.transported_momentum`, if it is not the tangent
-- `matrix`, if one group contains all weights of a layer
-- `joint`, if one group contains all leaves that match the pattern
+- `tangent(w, direction)` of a constraint, for `jaxreg.tangent`. Define it if a formula is cheaper than the derivative
+  of the projection.
+- `transported(before, after, moment)` of a constraint, for `jaxreg.transported_momentum`. The default is
+  `tangent(after, moment)`.
+- `matrix = True`, if one group contains all weights of a layer.
+- `joint = True`, if one group contains all leaves that match the pattern.
 - `convex`, `box`, `cone`, `shell`, `section` and `ball` of a constraint. `jaxreg.Intersection` uses them to choose how
   to compute the nearest point.
 
-The classes of this package derive from `Penalty` or `Constraint`. So a function that needs constraints can reject
-penalties, and the reverse. Type checkers can also infer the right type for a mapping of several rules.
+The classes of this package derive from `Penalty` or `Constraint`. So a function for constraints can reject penalties,
+and a function for penalties can reject constraints. Type checkers can also infer the right type for a mapping of
+several rules.
 """
 
 import dataclasses
@@ -44,21 +46,22 @@ CLASS = "from_jaxreg"
 """Entry of a rule's Keras configuration with the name of its class."""
 
 Cost = jax.Array | np.ndarray
-"""One number, in an array without axes. With NumPy's type, type checkers can distinguish penalties from constraints."""
+"""One number, in an array without axes. NumPy's type lets type checkers distinguish penalties from constraints."""
 
 
 class Facts:
     """Optional attributes and methods of a rule (a penalty or a constraint), with their default values.
 
     Attributes:
-        axis: Axes of one group of weights. It is None if they are still to be inferred from the tree, and () if every
+        axis: Axes of one group of weights. None means that the axes will be inferred from the tree. () means that every
             weight is its own group.
         matrix: True if the weights of a layer form one matrix or vector. A stack of layers is processed layer by layer.
         joint: True if the rule maps the list of all arrays that match its pattern to a list of arrays.
         convex: True if the set is convex. Dykstra's algorithm can combine convex sets.
         box: True if the set consists of all arrays within `bounds()`.
         cone: True if the projection keeps each weight or sets it to 0, and the choice depends only on the order and the
-            signs of the weights. Projecting onto this set and then onto a `ball` gives the nearest point of both.
+            signs of the weights. Projecting onto this set and then onto a `ball` gives the nearest point of their
+            intersection.
         shell: True if the set consists of all arrays whose groups have norms within `norm_limits(w)`.
         section: True if the set consists of all arrays within `bounds()` whose groups have the sum `group_sum()`.
         ball: True if the set is a ball around 0, for a norm that does not depend on the signs and the order of the
@@ -90,7 +93,7 @@ class Facts:
         return self
 
     def exact_rule(self) -> Any:
-        """Return the constraint that returns the nearest point of the set. The default is `whole_way`."""
+        """Return the constraint that moves weights exactly to the nearest point of the set. Default: `whole_way()`."""
         return self.whole_way()
 
     def bounds(self) -> Limits | None:
@@ -123,7 +126,7 @@ class Facts:
         """Return the linear equations that every group of weights must satisfy, or None if the rule has no equations.
 
         The result is (coefficients, right sides). The coefficients are a vector, or a matrix with one row per equation.
-        If there is only one column, all weights of a group have its coefficient.
+        A single column means that all weights of a group have the same coefficient.
         """
         total, weighted = self.group_sum(), self.weighted_sum()
         if total is not None:
@@ -143,10 +146,10 @@ class Facts:
         return self.tangent(after, moment)
 
     def tangent_lmo(self, w: Any, direction: Any) -> Any:
-        """Minimise ⟨direction, z⟩ over the tangent vectors z at `w` with a norm of at most the radius.
+        """Minimise ⟨direction, z⟩ over the tangent vectors z at `w` with a norm of at most the radius of the sphere.
 
-        The rule is a sphere of this radius. The default is `lmo` of the tangent part of `direction`, which is right
-        for spheres of Euclidean norms.
+        The method applies to constraints to a sphere. The default is `lmo` of the tangent part of `direction`. This
+        default is right for spheres of Euclidean norms.
         """
         return self.lmo(self.tangent(w, direction))  # type: ignore[attr-defined]
 
@@ -166,7 +169,7 @@ class Facts:
         return None
 
     def map_rules(self, function: Callable[[Any], Any]) -> Any:
-        """Replace each wrapped rule by `function(rule)` and return the new wrapper, or this rule if it wraps none."""
+        """Return a new wrapper with `function(rule)` for each wrapped rule. Return a rule that wraps none unchanged."""
         return self
 
 
@@ -181,7 +184,7 @@ class _Rule(Facts):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor arguments of the rule, for the configuration of a Keras layer.
 
-        The entry `from_jaxreg` names the class. Keras has classes of the same names, and their constructors refuse it.
+        The entry `from_jaxreg` is the name of the class. Keras has classes of the same names. They reject this entry.
 
         Raises:
             TypeError: If an argument is a schedule or another rule.
@@ -204,12 +207,12 @@ class _Rule(Facts):
         """Create a rule from the dict that `get_config` returned.
 
         Raises:
-            TypeError: If the dict is that of another class of the same name.
+            TypeError: If the dict is from another class, such as `jaxreg.keras.MaxNorm` instead of `jaxreg.MaxNorm`.
         """
         config = dict(config)
         if (saved := config.pop(CLASS, _public_name(cls))) != _public_name(cls):
             raise TypeError(
-                f"the rule was saved as {saved}, and {_public_name(cls)} is to load it. Use {saved} in custom_objects"
+                f"the rule was saved as {saved}, but it is loaded as {_public_name(cls)}. Use {saved} in custom_objects"
             )
         lists = {name: value for name, value in config.items() if isinstance(value, list)}
         return cls(**config | {name: tuple(v) if name == "axis" else np.asarray(v) for name, v in lists.items()})
@@ -270,7 +273,7 @@ class DualBounded(Protocol):
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
         """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`.
 
-        A lower bound on this minimum is allowed too.
+        The result may also be a lower bound on this minimum.
         """
 
 
@@ -292,7 +295,7 @@ ConstraintRules = Mapping[Any, Callable[[jax.Array], jax.Array]] | Callable[[jax
 class Opaque(Facts):
     """Wrapper that lets any callable be used as a rule. JAX treats the wrapper as a pytree without leaves.
 
-    It has the attributes of `Facts`: those of the callable where it has them, and otherwise the defaults.
+    The wrapper has all attributes of `Facts`. Attributes that the callable does not define have their defaults.
     """
 
     def __init__(self, rule: Any) -> None:
@@ -359,7 +362,7 @@ def as_node(rule: Any) -> Any:
 def innermost(rule: Any) -> Any:
     """Return the rule inside all wrappers, such as the rule inside a `Reshaped`.
 
-    A wrapper has the methods `prox` and `lmo` even if this rule does not. So check this rule for them.
+    A wrapper always has the methods `prox` and `lmo`. So check the rule inside to know whether they can be called.
     """
     inside = rule.rule if isinstance(rule, Opaque) else facts(rule).wrapped_rule()
     return rule if inside is None else innermost(inside)

@@ -1,4 +1,4 @@
-"""Functions on explicitly sharded arrays, run with automatic sharding inside."""
+"""Decorator that runs a function of explicitly sharded arrays with automatic sharding."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,8 +12,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def partitioned(number: bool = False) -> Callable[[F], F]:
     """Return a decorator for functions of explicitly sharded arrays. Inside the function, sharding is automatic.
 
-    JAX has no sort and no SVD for explicitly sharded arrays. The result is sharded like the first array among the
-    arguments. If `number` is True, the result is one number, which is replicated on all devices.
+    Use it for operations that JAX lacks for explicitly sharded arrays, such as sorting and the SVD. The result is
+    sharded like the first array among the arguments. With `number=True`, the result is one number, which is replicated
+    on all devices.
     """
 
     def decorate(function: F) -> F:

@@ -1,8 +1,11 @@
-"""Functions that clip the singular values of a matrix, lower their sum or set all to 1, by SVD or matrix products.
+"""Functions that change the singular values of a matrix: clip them, lower their sum, or set all of them to 1.
 
-A matrix is written as U diag(s) Vᵀ. If it is complex, Vᵀ stands for the conjugate transpose. The derivatives of U and V
-are infinite where singular values coincide or are 0. The derivatives of U diag(f(s)) Vᵀ are finite. They are
-implemented here by the formula of Daleckii and Krein for odd functions f.
+Some functions use an SVD, others only matrix products. A matrix is written as U diag(s) Vᵀ. For a complex matrix, Vᵀ
+stands for the conjugate transpose.
+
+The results have the form U diag(f(s)) Vᵀ with an odd function f. The derivatives of U and V are infinite where singular
+values coincide or are 0, but the derivative of U diag(f(s)) Vᵀ is finite. The functions with an SVD compute this
+derivative by the formula of Daleckii and Krein.
 """
 
 from typing import Any
@@ -97,7 +100,7 @@ def _lowered_jvp(primals: Any, tangents: Any) -> Any:
 
 @jax.custom_jvp
 def sum_of_values(x: jax.Array) -> jax.Array:
-    """Return the sum of the singular values of the matrix `x`, with gradient 0 for singular values of 0."""
+    """Return the sum of the singular values of the matrix `x`. Singular values of 0 add nothing to the gradient."""
     return jnp.sum(jnp.linalg.svd(x, compute_uv=False))
 
 
@@ -137,8 +140,9 @@ def _turned(u: jax.Array, s: jax.Array, vt: jax.Array, kept: jax.Array, dx: jax.
 def polar(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return U Vᵀ from the SVD `x` = U S Vᵀ: the nearest matrix whose singular values are all 1.
 
-    Also return the largest distance of a singular value of `x` from 1. For singular values of 0 the nearest matrix is
-    not unique, and the SVD picks one. There the derivative is defined as 0.
+    Also return the largest distance of a singular value of `x` from 1. If `x` has singular values of 0, several
+    matrices are equally near, and the SVD decides which of them is returned. Infinite parts of the derivative are then
+    set to 0.
     """
     return _polar(x)[:2]
 
@@ -195,7 +199,7 @@ def _free_along(
 def norm_by_products(x: jax.Array) -> jax.Array:
     """Return an upper bound on the largest singular value of `x`: (Σ σ_i⁸)^⅛ over all singular values σ_i.
 
-    For k singular values it is at most k^⅛ times too large.
+    With k singular values, the bound is at most k^⅛ times the largest singular value.
     """
     gram = _product(adjoint(x), x)
     return jnp.sqrt(jnp.sqrt(jnp.linalg.norm(_product(gram, gram))))
@@ -224,9 +228,11 @@ def polar_by_products(x: jax.Array) -> jax.Array:
 def clipped_by_products(x: jax.Array, limit: jax.Array) -> jax.Array:
     """Clip the singular values of `x` at `limit` by matrix products, with an error of about 1e-4 · limit.
 
-    For limit 1 the result is (X + O - (X - O) S) / 2. Here O is U Vᵀ, and S is Oᵀ X - I with its eigenvalues replaced
-    by their signs. O is inexact for small singular values, but cancels there. If the root mean square of the singular
-    values exceeds 30 · limit, rounding would hide the difference X - O, so limit · O is returned.
+    For limit 1, the result is (X + O - (X - O) S) / 2. Here O is U Vᵀ. S is Oᵀ X - I with its eigenvalues replaced by
+    their signs. For small singular values, O is inexact, but O cancels in the result.
+
+    If the root mean square of the singular values exceeds 30 · limit, the result is limit · O. In this case, rounding
+    errors would make X - O useless.
     """
     if x.shape[0] < x.shape[1]:
         return clipped_by_products(x.T, limit).T

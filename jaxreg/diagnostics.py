@@ -1,7 +1,7 @@
 """Diagnostics of weights under rules: pure functions that work inside `jax.jit` and `jax.vmap`.
 
-Each function returns a dictionary from the path of a leaf to an array, for the leaves that have a rule. `penalties`
-returns one entry per pattern instead.
+Each function except `penalties` returns a dictionary with one entry per leaf that has a rule: the path of the leaf, and
+an array. `penalties` returns one entry per pattern.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -34,10 +34,11 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
     Args:
         params: Tree of weight arrays.
-        rules: Rules by path pattern, or one rule for all kernels. Only their axes are used.
+        rules: Rules by path pattern, or one rule for all kernels. Only patterns and axes are used.
 
     Returns:
-        A dict from path to norms, with the shape of the leaf without the summed axes, in float32 or wider.
+        A dict from the path of a leaf to the norms of its groups. The array of norms has the shape of the leaf without
+        the summed axes. Its dtype is float32 or wider.
 
     Raises:
         ValueError: If a pattern matches no leaf or two patterns match one leaf.
@@ -66,9 +67,9 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
-        A dict from path to a scalar. The scalar is 0 if the constraint holds. Equality constraints need to hold only up
-        to rounding. All leaves under one `jaxreg.TreeNorm` get the same number, their joint distance. Rules of
-        `jaxreg.keras` are judged by their limits on the norm, without Keras's ε.
+        A dict from path to the largest distance, which is 0 if the constraint holds. An equality constraint counts as
+        holding if it holds up to rounding. All leaves under one `jaxreg.TreeNorm` get one common number, their joint
+        distance. For the rules of `jaxreg.keras`, distances are measured from the limits without Keras's ε.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
@@ -89,17 +90,18 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
 def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance: float = 1e-3) -> dict[str, jax.Array]:
     """Return the share of groups of weights that lie at the limit of their constraint.
 
-    For bounds on single weights, each weight is a group. A group is at the limit if it leaves the set when it is scaled
-    by 1 + `tolerance` or by 1 - `tolerance`. Groups outside the set also count.
+    A group counts as at the limit if scaling by 1 + `tolerance` or by 1 - `tolerance` moves it out of the set. Groups
+    outside the set also count. For bounds on single weights, each weight is a group.
 
     Args:
         params: Tree of weight arrays.
         rules: Constraints by path pattern, or one constraint for all kernels.
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
-        tolerance: Relative distance from the limit that still counts. The rounding error of the dtype is added.
+        tolerance: Largest relative distance from the limit at which a group still counts as at the limit. The rounding
+            error of the dtype is added.
 
     Returns:
-        A dict from path to a scalar between 0 and 1.
+        A dict from path to a share between 0 and 1.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
@@ -142,10 +144,10 @@ def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
     Args:
         params: Tree of weight arrays.
-        rules: Rules by path pattern, or one rule for all kernels. Only their patterns are used.
+        rules: Rules by path pattern, or one rule for all kernels. Only the patterns are used.
 
     Returns:
-        A dict from path to a scalar between 0 and 1.
+        A dict from path to a share between 0 and 1.
 
     Raises:
         ValueError: If a pattern matches no leaf or two patterns match one leaf.
@@ -160,7 +162,7 @@ def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
 
 def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str, jax.Array]:
-    """Return the penalty of each rule separately. The sum of these penalties is `jaxreg.penalty`.
+    """Return the penalty of each rule separately. Their sum is the result of `jaxreg.penalty`.
 
     Args:
         params: Tree of weight arrays.
@@ -168,7 +170,7 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
         step: Optimiser step at which to evaluate scheduled strengths. Needed only if there are schedules.
 
     Returns:
-        A dict from pattern to a scalar. If `rules` is a single penalty, the keys are the kinds of kernels in the tree.
+        A dict from pattern to penalty. If `rules` is a single penalty, the keys are the kinds of kernels in the tree.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled strength needs `step`.
@@ -190,7 +192,7 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
 def moves(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, jax.Array]:
     """Return the Euclidean distance by which the projection onto the constraints moves each leaf.
 
-    During training, pass the weights after the optimiser step and before the projection.
+    During training, pass the weights as they are after the optimiser step and before the projection.
 
     Args:
         params: Tree of weight arrays.
@@ -198,7 +200,7 @@ def moves(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, 
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
-        A dict from path to a scalar.
+        A dict from path to distance.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.

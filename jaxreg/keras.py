@@ -1,6 +1,7 @@
-"""Keras's own formulas, including its ε. Their results equal those of Keras 3.15.
+"""Keras's own formulas for optimisers, a penalty and constraints, including its small constant ε.
 
-Use them only to reproduce Keras. All other parts of jaxreg compute exact projections and penalties.
+The results equal those of Keras 3.15. Use this module only to reproduce Keras. All other modules compute exact
+projections and penalties.
 """
 
 import dataclasses
@@ -42,12 +43,12 @@ def adam(
 ) -> optax.GradientTransformation:
     """Return Keras's Adam, which adds ε before the bias correction, unlike `optax.adam`.
 
-    Step t is w ← w - η √(1 - b2ᵗ) / (1 - b1ᵗ) · m / (√v + ε), where m and v are the running means of the gradient and
-    of its square. These steps equal Keras's up to rounding.
+    Let m and v be the running means of the gradient and of its square. Step t is
+    w ← w - η √(1 - b2ᵗ) / (1 - b1ᵗ) · m / (√v + ε). It equals Keras's step up to rounding.
 
-    `optax.adam(eps=1e-7)` corrects v before it adds ε. Its ε is thus smaller by the factor √(1 - b2ᵗ), 1/32 in the
-    first step. That step differs from Keras's by up to 0.7 η, for gradients near 6e-7. For gradients above 0.01 it
-    differs by less than 0.001 η.
+    `optax.adam(eps=1e-7)` corrects v before it adds ε. In the formula above, this multiplies ε by √(1 - b2ᵗ). In the
+    first step the factor is 1/32, and the steps of Optax and Keras differ by up to 0.7 η, for gradients near 6e-7. For
+    gradients above 0.01, they differ by less than 0.001 η.
 
     Args:
         learning_rate: η: a float, an array or an Optax schedule.
@@ -93,9 +94,9 @@ def adamw(
     b2: Number = 0.999,
     epsilon: Number = EPSILON,
 ) -> optax.GradientTransformation:
-    """Return Keras's AdamW. It decays every weight, including biases: w ← w · (1 - learning_rate · weight_decay).
+    """Return Keras's AdamW, which decays every weight, including biases.
 
-    Each step is w ← w - η λ w, followed by Keras's Adam.
+    Each step is the decay w ← w - η λ w, followed by a step of Keras's Adam.
 
     To reproduce Keras's `exclude_from_weight_decay`, use `optax.partition` with `adam` for the excluded weights.
 
@@ -138,8 +139,8 @@ def adamw(
 class OrthogonalRegularizer(Penalty):
     """Keras's penalty on non-orthogonal rows or columns: factor · mean |cosine| of all pairs.
 
-    A vector of zeros counts as orthogonal to all others, and its gradient is 0. Keras returns NaN for it. A single
-    vector costs 0.
+    A row or column of zeros counts as orthogonal to all others. Its gradient is 0, but NaN in Keras. A matrix with a
+    single row or column to compare costs 0.
 
     Args:
         factor: Strength, at least 0.
@@ -188,7 +189,7 @@ class OrthogonalRegularizer(Penalty):
 
 @hyperparameters
 class MaxNorm(Constraint):
-    """Keras's MaxNorm. It adds ε to each norm, so weights below the limit shrink slightly too.
+    """Keras's MaxNorm, which adds ε to each norm. So groups of weights below the limit shrink slightly too.
 
     Each group w_j becomes w_j · clip(‖w_j‖, 0, limit) / (ε + ‖w_j‖).
 
@@ -223,25 +224,25 @@ class MaxNorm(Constraint):
         return (x * (jnp.clip(norms, 0, self.limit) / (EPSILON + norms))).astype(w.dtype)
 
     def exact_rule(self) -> Any:
-        """Return `jaxreg.MaxNorm` with the same limit, which has no ε."""
+        """Return the constraint without ε: `jaxreg.MaxNorm` with the same limit."""
         return exact.MaxNorm(self.limit, self.axis)
 
 
 @hyperparameters
 class MinMaxNorm(Constraint):
-    """Keras's MinMaxNorm. It adds ε to each norm, so weights within the limits shrink slightly too.
+    """Keras's MinMaxNorm, which adds ε to each norm. So groups of weights within the limits shrink slightly too.
 
     Each group w_j becomes w_j · (rate · clip(‖w_j‖, min, max) + (1 - rate) ‖w_j‖) / (ε + ‖w_j‖).
 
     Args:
         min: Lower limit, at least 0.
         max: Upper limit, above 0 and at least `min`.
-        rate: Share of the way to the limits, above 0 and at most 1.
+        rate: Share of the way to the limits that one call moves a norm, above 0 and at most 1.
         axis: Axes that one norm sums over. Default: 0, as in Keras.
 
     Raises:
-        ValueError: If `min` is negative, infinite or NaN, `max` is not above 0, is infinite or is under `min`, or the
-            rate is not in (0, 1].
+        ValueError: If `min` is negative, infinite or NaN. Also if `max` is 0, negative, infinite, NaN or below `min`.
+            Also if the rate is not in (0, 1].
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -277,13 +278,13 @@ class MinMaxNorm(Constraint):
         return dataclasses.replace(self, rate=1.0)
 
     def exact_rule(self) -> Any:
-        """Return `jaxreg.MinMaxNorm` with the same limits, which has no ε."""
+        """Return the constraint without ε: `jaxreg.MinMaxNorm` with the same limits."""
         return exact.MinMaxNorm(self.min, self.max, axis=self.axis)
 
 
 @hyperparameters
 class UnitNorm(Constraint):
-    """Keras's UnitNorm. It adds ε to each norm, so a unit of zeros stays at zero.
+    """Keras's UnitNorm, which adds ε to each norm. So a group of zeros stays zero.
 
     Each group w_j becomes w_j / (ε + ‖w_j‖).
 
@@ -308,5 +309,5 @@ class UnitNorm(Constraint):
         return (x / (EPSILON + jnp.sqrt(jnp.sum(squares(x), self.axis, keepdims=True)))).astype(w.dtype)
 
     def exact_rule(self) -> Any:
-        """Return `jaxreg.UnitNorm`, which has no ε."""
+        """Return the constraint without ε: `jaxreg.UnitNorm`."""
         return exact.UnitNorm(self.axis)

@@ -37,14 +37,14 @@ GROWTH = 1.02
 
 
 class Solution(NamedTuple):
-    """Result of `jaxreg.solve`: parameters, objective, and an upper bound on its distance from the minimum.
+    """Result of `jaxreg.solve`: weights, loss plus penalties, and an upper bound on the distance from the minimum.
 
     Args:
-        params: Minimiser, a tree like the initial weights.
-        value: Loss plus penalties at the minimiser, a scalar.
+        params: Weights after the last step, a tree like the initial weights.
+        value: Loss plus penalties at `params`, a scalar.
         gap: Upper bound on the difference between `value` and the minimum; infinite if there is no bound.
         residual: Norm of the proximal gradient step divided by the step size; 0 at a minimum.
-        steps: Number of steps, including those that the line search rejected.
+        steps: Number of steps, including steps that the line search rejected.
         converged: True if the gap is at most the tolerance. If the gap is infinite, the residual is compared instead.
 
     Example:
@@ -83,37 +83,40 @@ def solve(
 ) -> Solution:
     """Minimise loss + penalties subject to the constraints, by accelerated proximal gradient steps.
 
-    The method is FISTA with a backtracking line search and a restart whenever the momentum points in a direction of
-    increasing loss. It stops when the duality gap is at most `tolerance`. If a rule has no gap, for example because it
-    is not convex, the method stops when the residual is at most `tolerance`. It works under `jax.jit` and `jax.vmap`.
-    Use `vmap` over strengths, folds or initial weights to solve thousands of problems together.
+    The method is FISTA with a backtracking line search. It restarts the momentum whenever the momentum points uphill.
+    The method stops when the duality gap is at most `tolerance`. Some rules have no gap, for example rules that are not
+    convex. With such a rule, the method stops when the residual is at most `tolerance`.
+
+    The function works under `jax.jit` and `jax.vmap`. Use `vmap` over strengths, folds or initial weights to solve
+    thousands of problems together.
 
     The solution can be differentiated with respect to strengths, limits and all other inputs of `loss` and `rules`, by
-    the implicit function theorem. The derivatives are correct if the minimum is unique. They need a dense matrix with
-    one row per weight. `value`, `gap` and `steps` have no derivatives.
+    the implicit function theorem. The derivatives are correct if the minimum is unique. They need memory for a dense
+    matrix with one row and one column per weight. `value`, `gap` and `steps` have no derivatives.
 
-    The gap is a valid bound if the loss is convex and at least `floor` everywhere. For a leaf without a rule, the
-    distance to the minimum is unknown. Such a leaf adds the norm of its gradient times (1 + the norm of the leaf) to
-    the gap, as an estimate. In float32, a gap below about 1e-5 of the value is lost in rounding. For smaller gaps, set
+    The gap is a valid bound if the loss is convex and at least `floor` everywhere. For a leaf without a rule, no bound
+    is known. As an estimate, this leaf adds the norm of its gradient times (1 + the norm of the leaf) to the gap. In
+    float32, a gap below about 1e-5 of the value is lost in rounding. For smaller gaps, set
     `jax.config.update("jax_enable_x64", True)`.
 
     Args:
-        loss: Differentiable function from a tree like `params` to one number. It must be convex for a global minimum.
-        rules: Penalties with a proximal step, or constraints, by path pattern, or one for all kernels; see
-            `jaxreg.explain`.
-        params: Tree of weight arrays to start at.
-        tolerance: Gap or residual to stop at, at least 0: a float or an array.
+        loss: Differentiable function from a tree like `params` to one number. If it is convex, the minimum is global.
+        rules: Constraints, or penalties with a proximal step. Pass a dict from path pattern to rule, or one rule for
+            all kernels; see `jaxreg.explain`.
+        params: Initial weights, a tree of arrays.
+        tolerance: The method stops when the gap (or the residual, without a gap) is at most this number. At least 0: a
+            float or an array.
         max_steps: Maximum number of steps. It is checked at every tenth step.
-        floor: Lower bound of the loss. A bound near the minimum of the loss without rules makes the gap smaller, so the
-            method stops earlier. An example is the smallest sum of squares in a regression.
+        floor: Lower bound of the loss, such as the smallest sum of squares in a regression. The gap becomes smaller if
+            this bound is close to the minimum of the loss without rules. The method then stops earlier.
 
     Returns:
-        A `Solution`. If `converged` is False, it contains the last weights.
+        A `Solution`. If `converged` is False, the method stopped after `max_steps` steps or at a NaN.
 
     Raises:
-        ValueError: If a number is out of range, a pattern matches no leaf, two patterns match one leaf, or a strength
-            is a schedule.
-        TypeError: If the loss does not return one real number, or a rule is a penalty without a proximal step.
+        ValueError: If a number is out of range, or a strength is a schedule. Also if a pattern matches no leaf, or two
+            patterns match one leaf.
+        TypeError: If the loss does not return one real number, or a penalty has no proximal step.
 
     Example:
         >>> import jax, jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -236,12 +239,11 @@ class _Problem:
     ) -> jax.Array:
         """Return an upper bound on the difference between `value` and the minimum of loss + penalties.
 
-        It is `value` minus the minimum of tangent + penalties, where the tangent is the linear approximation of the
-        loss. It is infinite if a rule has no such minimum.
+        The tangent is the linear approximation of the loss. The bound is `value` minus the minimum of tangent +
+        penalties. It is infinite if a rule has no formula for this minimum.
 
         A convex loss is nowhere below its tangent, so this is an upper bound. The minimum is taken only over points
-        with penalties of at most value - floor, because the penalties at the minimum of loss + penalties are not
-        larger.
+        whose penalties are at most value - floor. At the minimum of loss + penalties, the penalties are not larger.
         """
         room = value - self.floor
         budget = jnp.where(room >= 0, room, jnp.inf)
@@ -278,7 +280,7 @@ def _checked(loss: Loss, structure: Any, start: list[jax.Array]) -> Loss:
     if given.shape != () or not jnp.issubdtype(given.dtype, jnp.floating):
         raise TypeError(
             f"jaxreg.solve: the loss returns an array of shape {given.shape} and type {given.dtype}; expected one real "
-            "number, such as the mean over the rows"
+            "number, such as the mean across the rows"
         )
     return of_leaves
 

@@ -1,8 +1,9 @@
 """Conversion of weight-decay strengths between the conventions of libraries and papers.
 
-Libraries and papers call many different numbers weight decay. Each number determines the share by which one optimiser
-step shrinks a weight. To get this share, most of the numbers are multiplied by factors: 2, the learning rate, the
-number of steps or the width. The table `_SHARES` lists the factors. Some of the numbers are a time or an angle instead.
+The name weight decay stands for different numbers in different libraries and papers. Each number determines the share
+by which one optimiser step shrinks a weight. Most numbers give this share when they are multiplied by factors: 2, the
+learning rate, the number of steps or the width. Some numbers are a time or an angle instead. The table `_SHARES` lists
+the formulas.
 """
 
 import enum
@@ -87,18 +88,21 @@ def convert_strength(
 ) -> Number:
     """Convert a weight-decay strength to another convention, so that one step shrinks weights by the same factor.
 
-    The result is exact at the peak of the learning rate, and at every step if the learning rate is constant. Under a
-    schedule, conventions differ, because some decays follow the schedule and others its square. `SQUARES` and
-    `HALF_SQUARES` are for plain gradient descent, or for `jaxreg.decay`. If the gradient of a `SQUARES` or
-    `HALF_SQUARES` penalty passes through an adaptive optimiser such as Adam, no strength of another convention gives
-    the same training.
+    With a constant learning rate, the result is exact at every step. With a schedule, the result is exact at the peak
+    of the learning rate. At other steps the decays may differ, because some are proportional to the schedule and others
+    to its square.
+
+    For `SQUARES` and `HALF_SQUARES`, the result holds for plain gradient descent and for `jaxreg.decay`. It does not
+    hold if the gradient of the penalty passes through an adaptive optimiser such as Adam. Such a training has no
+    equivalent in another convention.
 
     Args:
         strength: Strength to convert: a float or an array. It must be above 0 if `have` or `want` is `TIME_SCALE` or
             `HALF_LIFE`.
         have: Convention of `strength`.
         want: Convention of the result.
-        peak: Largest learning rate. Needed if only one of the conventions includes the learning rate.
+        peak: Largest learning rate. Needed if the decays of the two conventions at the peak are proportional to
+            different powers of it.
         steps: Number of optimiser steps of the training. Needed if only one of the conventions is `NORMALISED`.
         width: Number of inputs of the layer. Needed if only one of the conventions is `WIDTH_SCALED`.
 

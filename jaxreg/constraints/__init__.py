@@ -1,4 +1,4 @@
-"""Constraints: callables that project an array of weights onto the nearest array of a set."""
+"""Constraints: callables that replace an array of weights by the nearest array that satisfies the constraint."""
 
 from typing import TYPE_CHECKING
 

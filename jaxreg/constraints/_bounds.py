@@ -1,4 +1,4 @@
-"""Constraints on single weights: lower and upper bounds. They have no axis, because every weight is its own group."""
+"""Constraints on single weights: lower and upper bounds. Each weight is bounded by itself, so there is no `axis`."""
 
 from typing import ClassVar
 
@@ -17,7 +17,10 @@ from jaxreg.constraints._norms import shrunk
 
 @partitioned()
 def clip(w: jax.Array, low: Number, high: Number) -> jax.Array:
-    """Clip `w` to the interval from `low` to `high`, whose ends are first rounded inwards to the dtype of `w`."""
+    """Clip `w` to the interval from `low` to `high`.
+
+    The bounds are first cast to the dtype of `w`. The lower bound is rounded up, and the upper bound is rounded down.
+    """
     floor, ceiling = bounds(w, low, high)
     # Not `maximum` and `minimum`, which flush subnormal weights to 0.
     return jnp.where(w < floor, floor, jnp.where(w > ceiling, ceiling, w))
@@ -61,7 +64,7 @@ class NonNeg(Constraint):
         return 0.0, np.inf
 
     def needs_order(self) -> bool:
-        """Require real weights: complex weights cannot be compared with bounds."""
+        """Return True: complex weights are rejected, because they cannot be compared with bounds."""
         return True
 
 
@@ -83,8 +86,8 @@ class Box(Constraint):
         [-0.5   0.25  1.  ]
 
     Reference:
-        Optax `projections.projection_box`. Unlike `Box`, this function sets subnormal weights to 0 and may round bounds
-        outwards.
+        Optax `projections.projection_box`. The Optax function sets subnormal weights to 0 and may round bounds
+        outwards. `Box` does neither.
     """
 
     low: Number
@@ -97,7 +100,7 @@ class Box(Constraint):
         check_order(self, "low", "high")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set. Weights between the bounds are returned bit for bit."""
+        """Return the nearest array in the set. Weights between the bounds are returned unchanged."""
         refuse_complex(self, w)
         return clip(w, self.low, self.high)
 
@@ -113,7 +116,7 @@ class Box(Constraint):
         return self.low, self.high
 
     def needs_order(self) -> bool:
-        """Require real weights: complex weights cannot be compared with bounds."""
+        """Return True: complex weights are rejected, because they cannot be compared with bounds."""
         return True
 
 
@@ -145,7 +148,7 @@ class LinfBall(Constraint):
         check(self, "radius", "[0, inf]")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set. Weights within the radius are returned bit for bit."""
+        """Return the nearest array in the set. Weights within the radius are returned unchanged."""
         if jnp.iscomplexobj(w):
             limit = jnp.asarray(self.radius, real_dtype(wide(w)))
             return from_pairs(shrunk(to_pairs(wide(w)), limit[..., None], (w.ndim,)))

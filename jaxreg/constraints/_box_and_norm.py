@@ -1,8 +1,8 @@
-"""Exact projection onto a set with bounds on each weight and with limits on the norm of each group.
+"""Exact projection onto a set with bounds on each weight and limits on the norm of each group of weights.
 
-Among the points with norm c in a box, the nearest one to x is the one with the largest inner product with x. If y(t) =
-clip(t x) has norm c for some t ≥ 0, then y(t) is the nearest point, because it minimises the Lagrangian over the box.
-‖y(t)‖ grows with t, so bisection finds the multiplier t.
+Let x be a group of weights. The bounds form a box. Of all points with norm c in the box, the nearest to x has the
+largest inner product with x. Let y(t) be t x, clipped to the bounds. If y(t) has norm c for some t ≥ 0, y(t) is the
+nearest point, because it minimises the Lagrangian over the box. The norm of y(t) grows with t, so bisection finds t.
 """
 
 from functools import partial
@@ -29,11 +29,11 @@ def nearest_in_shell(
     """Project `w` onto the set where every weight is within `box`, and the norm of every group is within `norm`.
 
     The bounds hold exactly, and the limits on the norm hold up to rounding. An upper limit without a lower limit holds
-    exactly. If all points of the box have a too small norm, the point with the largest norm is returned. If all have a
-    too large norm, the point with the smallest norm is returned.
+    exactly. If the bounds make every norm too small, the result has the largest possible norm. If the bounds make every
+    norm too large, the result has the smallest possible norm.
 
     Raises:
-        ValueError: If no group of this size can satisfy the bounds and the limits. Traced values are not checked.
+        ValueError: If no group of weights can satisfy both the bounds and the limits. Traced values are not checked.
     """
     if w.size == 0:
         return w
@@ -113,14 +113,14 @@ def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, 
             more = np.ceil(needed**2 / each**2 - 1e-6)
             advice = f"Widen the bounds, lower the norm, or choose an axis with at least {more:.0f} weights per group"
         raise ValueError(
-            f"each group has {count} weights of magnitude {each:g} or less, which is too little for the required norm "
-            f"of at least {needed:g}. {advice}"
+            f"each group has only {count} weights of magnitude {each:g} or less, but must have a norm of at least "
+            f"{needed:g}. {advice}"
         )
     if np.any(least > largest * slack):
         raise ValueError(
             f"the norm of a group is limited to {float(np.min(largest)):g}; expected a limit of at least "
-            f"{float(np.max(least)):g}, because {count} weights within the bounds have at least this norm. Raise the "
-            "limit, widen the bounds, or choose an axis with fewer weights per group"
+            f"{float(np.max(least)):g}, because {count} weights within the bounds cannot have a smaller norm. Raise "
+            "the limit, widen the bounds, or choose an axis with fewer weights per group"
         )
 
 

@@ -18,10 +18,10 @@ from jaxreg._sharding import partitioned
 Padding = str | tuple[tuple[int, int], ...]
 
 RESIDUAL = 5e-5
-"""Relative residual at which the iteration stops. The relative error of the squared norm is then at most as large."""
+"""Relative residual at which the iteration stops. It bounds the relative error of the squared norm."""
 ITERATIONS = 500
 LOWERED = 1e-4
-"""Share by which `ConvNorm` stays below its limit, because the computed norm has a relative error of this size."""
+"""Relative error of a computed norm. `ConvNorm` scales kernels to a norm that is lower than the limit by this share."""
 
 
 @partitioned(number=True)
@@ -30,11 +30,14 @@ def conv_norm(
 ) -> jax.Array:
     """Return the operator norm of a convolution: the largest factor by which it stretches an image.
 
-    With circular padding and stride 1 the result is exact. The Fourier transform of the kernel is an (inputs, units)
-    matrix at each frequency, and the result is the largest singular value of these matrices. Otherwise, an iteration
-    (LOBPCG on AᵀA, with the matrix A of the convolution) computes the norm with a relative error of at most 1e-4. The
-    spectral norm of the kernel as a matrix is a different number; see the page on Lipschitz bounds in the
-    documentation. For a convolution in groups of channels the result is an upper bound.
+    With circular padding and stride 1, the result is exact. It is computed from the Fourier transform of the kernel,
+    which is one (inputs, units) matrix per frequency. The norm is the largest singular value of all these matrices.
+
+    With any other padding or stride, an iteration computes the norm with a relative error of at most 1e-4. The
+    iteration is LOBPCG on AᵀA, where A is the matrix of the convolution.
+
+    For a convolution in groups of channels, the result is an upper bound. The spectral norm of the kernel as a matrix
+    is a different number: see the page on Lipschitz bounds in the documentation.
 
     To penalise the norm, use a function of one array as the penalty, such as
     `lambda w: 0.01 * jr.conv_norm(w, (32, 32)) ** 2`.
@@ -100,8 +103,8 @@ def _checked(
     for name, numbers in (("size", size), ("strides", strides)):
         if len(numbers) != len(window):
             raise ValueError(
-                f"conv_norm: {name} is {numbers} for a kernel of shape {shape}; expected {len(window)} numbers, one "
-                f"for each axis of the window {window}"
+                f"conv_norm: {name} is {numbers} for a kernel of shape {shape}; expected {len(window)} numbers: one "
+                f"per axis of the window {window}"
             )
         for number in numbers:
             check_integer(number, f"conv_norm: an entry of {name}", 1)
@@ -109,8 +112,8 @@ def _checked(
         padding = padding.upper()
         if padding not in ("CIRCULAR", "SAME", "VALID"):
             raise ValueError(
-                f"conv_norm: padding is {padding!r}; expected 'CIRCULAR', 'SAME', 'VALID', or, for each axis of "
-                "the window, a pair (before, after) of numbers of zeros to add to the input"
+                f"conv_norm: padding is {padding!r}; expected 'CIRCULAR', 'SAME' or 'VALID', or one pair (before, "
+                "after) per axis of the window: the numbers of zeros to add before and after the input"
             )
         added = [0] * len(window) if padding == "VALID" else list(window)
     else:
@@ -201,12 +204,12 @@ class ConvNorm(Constraint):
         padding: "CIRCULAR", "SAME" or "VALID", or one pair (before, after) per axis of the window: the numbers of zeros
             to add before and after the input.
         strides: Strides of the window: one number for all axes, or one per axis.
-        axis: Fan-in axes, which are the axes of the window and of the inputs. Default: every axis but the last. If the
-            units come first, the inputs come second, as in PyTorch and Equinox.
+        axis: Fan-in axes, which are the axes of the window and of the inputs. Default: every axis but the last. For
+            weights of shape (units, inputs, *window), as in PyTorch and Equinox, name every axis but the first.
 
     Raises:
-        ValueError: If the limit is 0, negative, infinite or NaN, or, when called, if `size`, `padding` or `strides`
-            does not fit the window.
+        ValueError: If the limit is 0, negative, infinite or NaN. When called, if `size`, `padding`, `strides` or `axis`
+            does not fit the weights.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -231,7 +234,7 @@ class ConvNorm(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Scale `w` down to the limit. An array already in the set is returned bit for bit."""
+        """Scale `w` down to the limit. An array that is already in the set is returned unchanged."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -252,5 +255,5 @@ class ConvNorm(Constraint):
         return jnp.where(inside, w, scaled.astype(w.dtype))
 
     def operator_bound(self, places: int) -> Number:
-        """Return the limit on the operator norm, plus a margin for the numerical error of this norm."""
+        """Return the limit on the operator norm, plus a margin for the error of the computed norm."""
         return self.limit * (1 + LOWERED)

@@ -35,23 +35,24 @@ ITERATIONS = 200
 class Intersection(Constraint):
     """Intersection of several constraints. The projection is the nearest array that satisfies all of them.
 
-    The projection is exact for these combinations:
+    The projection is exact for the following combinations. "Bounds" stands for `NonNeg`, `Box` and `LinfBall`.
 
-    - bounds (`NonNeg`, `Box`, `LinfBall`) with bounds
-    - bounds with limits on the norms of the same groups of weights, including the non-convex `UnitNorm` and
-      `MinMaxNorm`
-    - `Simplex`, `SumTo` or `Hyperplane` with bounds
+    - several bounds
+    - bounds with limits on norms, including the non-convex `UnitNorm` and `MinMaxNorm`. All limits must apply to the
+      norms of the same groups of weights
+    - bounds with one `Simplex`, `SumTo` or `Hyperplane`
     - `SumTo` with limits on the norms of the same groups, such as zero mean and unit norm
     - `NonNeg` with `L1Ball`
-    - `Sparse` or `NMSparse` with `NonNeg`, `L1Ball`, `MaxNorm`, `MaxRMS` or `Simplex` of the same or larger groups
+    - `Sparse` or `NMSparse` with `NonNeg`
+    - `Sparse` or `NMSparse` with one `L1Ball`, `MaxNorm`, `MaxRMS` or `Simplex` of the same or larger groups
 
-    Other combinations of convex sets use 200 rounds of Dykstra's algorithm, with momentum for two sets. The last
-    constraint then holds exactly. The other constraints hold only as far as the algorithm has converged.
-    `jaxreg.violation` returns the remaining distance.
+    Other combinations of convex sets use 200 rounds of Dykstra's algorithm. For two sets, momentum accelerates the
+    algorithm. Afterwards the last constraint holds exactly. The other constraints hold only as far as the algorithm has
+    converged. `jaxreg.violation` returns the remaining distance.
 
-    The intersection differentiates like the projection. For a set without interior, such as a sphere, the derivative of
-    the result is tangent to the set. For an array in the set, the projection is not differentiable at a weight that
-    equals its bound. Such a weight has the derivative of a weight between the bounds.
+    The derivative of the result is the derivative of the projection. For a set without interior, such as a sphere, this
+    derivative is tangent to the set. If an array in the set has a weight that equals its bound, the projection has no
+    derivative by this weight. The weight then gets the derivative of a weight between the bounds.
 
     Args:
         *parts: Constraints, or functions that project onto a convex set. If a part is an intersection, its own parts
@@ -59,12 +60,12 @@ class Intersection(Constraint):
         axis: Axes of one group of weights, for parts without an `axis` of their own.
 
     Raises:
-        TypeError: If a part is not callable or constrains several arrays jointly. Also if a part is not convex and no
-            exact projection is known. If this depends on the axes of the groups, the error is raised when the
+        TypeError: If a part is not callable, or is a constraint on several arrays together. Also if a part is not
+            convex and no exact projection is known. If the axes of the groups decide this, the error is raised when the
             intersection is called.
-        ValueError: If there are no parts, the rate of a `MinMaxNorm` is not 1, or no weights have all required sums.
-            When called, if no weights within the bounds have the required sum or norm. Traced limits are not checked,
-            nor are other combinations of sets. If these have no common point, `jaxreg.violation` is above 0.
+        ValueError: If there are no parts, if the rate of a `MinMaxNorm` is not 1, or if no weights have all required
+            sums. When called, if no weights within the bounds have the required sum or norm. Traced limits and other
+            combinations of sets are not checked. If no array lies in all sets, `jaxreg.violation` is above 0.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -107,7 +108,7 @@ class Intersection(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array that lies in every set. An array already in all sets is returned bit for bit."""
+        """Return the array nearest to `w` that lies in every set. If `w` is already in every set, it is unchanged."""
         if w.size == 0:
             return w
         boxes, cones, others = self._by_form()
@@ -155,11 +156,11 @@ class Intersection(Constraint):
         return Intersection(*map(function, self.parts), axis=self.axis)
 
     def with_axis(self, axis: Axis) -> "Intersection":
-        """Return the same intersection. Parts that were made without an `axis` get the given one."""
+        """Return an intersection of the same parts. Parts without an `axis` of their own get the given `axis`."""
         return Intersection(*self.parts, axis=axis)
 
     def exact_rule(self) -> Any:
-        """Return the intersection of the exact rules of the parts. For parts of `jaxreg.keras`, these have no ε."""
+        """Return the intersection of the exact rules of the parts. Parts of `jaxreg.keras` lose their ε."""
         exact = [facts(part).exact_rule() for part in self.parts]
         same = all(one is other for one, other in zip(exact, self.parts, strict=True))
         return self if same else Intersection(*exact, axis=self.axis)
@@ -184,7 +185,7 @@ class Intersection(Constraint):
         for part in sets:
             if not facts(part).convex:
                 raise TypeError(
-                    f"Intersection: {part!r} is not convex. For complex weights, use convex parts only, or only "
+                    f"Intersection: {part!r} is not convex. For complex weights, use only convex parts, or use only "
                     "limits on the norms of the same groups"
                 )
         _refuse_equations(sets, w.ndim)
@@ -223,7 +224,8 @@ class Intersection(Constraint):
         for part in [] if closed else self.parts:
             if not facts(part).convex:
                 expected = (
-                    "no other parts than NonNeg and one L1Ball, MaxNorm, MaxRMS or Simplex of the same or larger groups"
+                    "no other parts than NonNeg and one L1Ball, MaxNorm, MaxRMS or Simplex, with the same groups or "
+                    "larger ones"
                     if facts(part).cone
                     else "convex parts, or limits on norms of the same groups together with bounds or one SumTo"
                 )

@@ -1,7 +1,7 @@
 """Constraints by linear equations and inequalities on each group: hyperplane, half-space and affine set.
 
 The projection onto {w : ⟨a, w⟩ = b} moves w along a by (b - ⟨a, w⟩) / ‖a‖. Coefficients and offset are first multiplied
-by the same power of 2, so that squares of coefficients neither overflow nor underflow.
+by the same power of 2. So squares of coefficients neither overflow nor underflow.
 """
 
 from typing import Any
@@ -19,25 +19,26 @@ from jaxreg._sharding import partitioned
 from jaxreg.constraints._sums import tolerance_of_sums
 
 ROUNDS = 3
-"""Number of projections. Each removes the rounding error of the one before."""
+"""Number of successive projections. Each one reduces the rounding error of the previous one."""
 
 
 @hyperparameters
 class Hyperplane(Constraint):
     """Fixed weighted sum of each group w_j: ⟨normal, w_j⟩ = offset. Weights are projected along the normal.
 
-    By default, each group w_j consists of the incoming weights of one unit. With a normal of ones the set is `SumTo`.
-    `Intersection(Hyperplane(normal, offset), Box(low, high))` is a box section, which is projected exactly.
+    By default, each group w_j consists of the incoming weights of one unit. With a normal of ones, the set equals that
+    of `SumTo`. For bounds in addition to the sum, use `Intersection(Hyperplane(normal, offset), Box(low, high))`. Its
+    projection is exact.
 
     Args:
-        normal: Finite coefficients, not all 0: one per weight of a group (shape (n,), in the order of the group's
-            axes), or an array of the shape of the weights.
+        normal: Finite coefficients, not all 0. An array of shape (n,) has one coefficient per weight of a group, in the
+            order of the group's axes. An array of the shape of the weights gives each group its own coefficients.
         offset: Finite number: a float, an array with one number per group, or an Optax schedule.
         axis: Axes that one weighted sum covers. Default: the fan-in axes, one sum per unit.
 
     Raises:
-        ValueError: If the normal is 0, or a number is infinite or NaN. When called, if the normal has neither one
-            coefficient per weight of a group nor the shape of the weights.
+        ValueError: If the normal is 0, or a number is infinite or NaN. When called, if the normal has neither the shape
+            (n,) nor the shape of the weights.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -57,7 +58,7 @@ class Hyperplane(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set. Groups already in it, up to rounding, are returned bit for bit."""
+        """Return the nearest array in the set. Groups in the set up to rounding are returned bit for bit."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -79,18 +80,18 @@ class HalfSpace(Constraint):
     """Upper limit on a weighted sum of each group w_j: {w : ⟨normal, w_j⟩ ≤ offset}.
 
     By default, each group w_j consists of the incoming weights of one unit. For a lower limit, change the signs of
-    `normal` and `offset`. An `Intersection` of several is a polyhedron. The limit holds up to the rounding of the
-    weights.
+    `normal` and `offset`. An `Intersection` of several half-spaces is a polyhedron. The limit holds up to the rounding
+    of the weights.
 
     Args:
-        normal: Finite coefficients, not all 0: one per weight of a group (shape (n,), in the order of the group's
-            axes), or an array of the shape of the weights.
+        normal: Finite coefficients, not all 0. An array of shape (n,) has one coefficient per weight of a group, in the
+            order of the group's axes. An array of the shape of the weights gives each group its own coefficients.
         offset: Finite number: a float, an array with one number per group, or an Optax schedule.
         axis: Axes that one weighted sum covers. Default: the fan-in axes, one sum per unit.
 
     Raises:
-        ValueError: If the normal is 0, or a number is infinite or NaN. When called, if the normal has neither one
-            coefficient per weight of a group nor the shape of the weights.
+        ValueError: If the normal is 0, or a number is infinite or NaN. When called, if the normal has neither the shape
+            (n,) nor the shape of the weights.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -134,19 +135,19 @@ class Affine(Constraint):
     """Linear equations for each group of weights w_j: {w : A w_j = target} with a matrix A.
 
     By default, each group w_j consists of the incoming weights of one unit. The projection is w_j - A⁺ (A w_j - target)
-    with the pseudoinverse A⁺ of A. So equations may depend on each other.
+    with the pseudoinverse A⁺ of A. So the equations may be linearly dependent.
 
     Args:
-        coefficients: A, finite, of shape (k, n): one row per equation, and one column per weight of a group in the
-            order of the group's axes.
-        target: Finite right sides: one number, an array of shape (k,), or an array of shape (k, groups) with the right
-            sides of each group. It may be an Optax schedule.
+        coefficients: The matrix A of shape (k, n), with finite entries. Each row is an equation. Each column belongs to
+            one weight of a group, in the order of the group's axes.
+        target: Finite right sides of the equations: one number, or an array of shape (k,). An array of shape
+            (k, groups) gives each group its own right sides. An Optax schedule is allowed too.
         axis: Axes of one group. Default: the fan-in axes, one group per unit.
 
     Raises:
-        ValueError: If `coefficients` is not a matrix, a number is infinite or NaN, or no weights satisfy the equations.
-            The last is checked only for numbers that are not traced. When called, if the number of columns is not the
-            number of weights of a group.
+        ValueError: If `coefficients` is not a matrix, a number is infinite or NaN, or no weights satisfy all equations.
+            Traced numbers are not checked. When called, if the number of columns is not the number of weights of a
+            group.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -186,7 +187,7 @@ class Affine(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set. Groups already in it, up to rounding, are returned bit for bit."""
+        """Return the nearest array in the set. Groups in the set up to rounding are returned bit for bit."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -227,8 +228,8 @@ class Affine(Constraint):
 def plane(normal: Number, offset: Number, w: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     """Return the normal as a matrix, and the offset as a column with one number per group.
 
-    The matrix has one row per group, or a single row for all groups. Normal and offset are multiplied by one power
-    of 2 per row, so that the largest coefficient is between 1/2 and 1.
+    The matrix has one row per group, or a single row for all groups. Each row and its offset are multiplied by a power
+    of 2, so that the largest coefficient of the row is between 1/2 and 1.
 
     Raises:
         ValueError: If the normal has neither one coefficient per weight of a group nor the shape of the weights.
@@ -291,8 +292,8 @@ def solvable(coefficients: np.ndarray, target: np.ndarray, tolerance: float = 1e
 
     Args:
         coefficients: One row per equation.
-        target: Right sides of shape (k,), or (k, groups) with those of each group.
-        tolerance: Largest error, relative to the right sides or 1.
+        target: Right sides, of shape (k,) or (k, groups). With (k, groups), each group has its own right sides.
+        tolerance: Largest allowed error, relative to the largest right side, or to 1 if all right sides are smaller.
     """
     sizes = np.max(np.abs(coefficients), axis=1, keepdims=True, initial=0)
     rows, sides = (part / np.where(sizes > 0, sizes, 1) for part in (coefficients, target.reshape(len(target), -1)))

@@ -1,9 +1,11 @@
 """Constraints on norms of groups of weights. They keep shape and dtype.
 
-Each constraint is a pytree whose leaves are its limits. `axis` contains the axes that one norm sums over, as in Keras.
-When a constraint is called with a single array, the default is every axis but the last. A vector is one group.
-`jaxreg.project` infers the fan-in axes from the path and the shape of an array in its tree instead (see
-`jaxreg.explain`).
+Each constraint is a pytree whose leaves are its limits. The argument `axis` contains the axes that one norm sums over,
+as in Keras. Its default is the fan-in axes:
+
+- If a constraint is called with an array, the fan-in axes are all axes except the last. A vector is one group.
+- `jaxreg.project` infers the fan-in axes from the path of the array in the tree and from its shape; see
+  `jaxreg.explain`.
 """
 
 import dataclasses
@@ -67,7 +69,7 @@ def _held_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def off_radius(w: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """Remove the component along `w` from each group of `direction`. Where a group of `w` is 0, nothing is removed."""
+    """Remove the component along `w` from each group of `direction`. Nothing is removed where a group of `w` is 0."""
     norm = group_norms(w, axes)
     unit = w / jnp.where(norm > 0, norm, 1)
     return direction - jnp.sum(jnp.real(jnp.conj(unit) * direction), axes, keepdims=True) * unit
@@ -76,14 +78,15 @@ def off_radius(w: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax
 def turned(before: Any, after: Any, moment: Any, inner: Callable[[Any, Any], jax.Array]) -> Any:
     """Move tangent vectors of unit spheres from the points `before` to the points `after` by parallel transport.
 
-    The path is a great circle. All arguments but `inner` are trees of the same structure, or arrays. If `after` is
-    nearly opposite to `before`, the great circle is not unique, and only the component along `after` is removed.
+    The path is a great circle. If `after` is nearly opposite to `before`, the great circle is not unique. Then only the
+    component along `after` is removed from the tangent vectors.
 
     Args:
-        before: Unit vectors.
-        after: Unit vectors.
-        moment: Tangent vectors at `before`.
-        inner: Real inner products of two trees, one number per group, which broadcast to the arrays.
+        before: Unit vectors: an array or a tree of arrays.
+        after: Unit vectors, in the form of `before`.
+        moment: Tangent vectors at `before`, in the form of `before`.
+        inner: Function that returns the real inner products of two trees. It returns one number per group, in a shape
+            that broadcasts to the arrays.
     """
     overlap = 1 + inner(before, after)
     unique = overlap > 1e-3
@@ -99,7 +102,8 @@ def turned(before: Any, after: Any, moment: Any, inner: Callable[[Any, Any], jax
 def turned_groups(before: jax.Array, after: jax.Array, moment: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """Apply `turned` to each group of weights, with `before` and `after` scaled to norm 1.
 
-    If `before` or `after` is 0 in a group, only the component of `moment` along the other one is removed.
+    If a group of `before` is 0, only the component along `after` is removed from the group of `moment`. If a group of
+    `after` is 0, only the component along `before` is removed.
     """
 
     def unit(w: jax.Array) -> jax.Array:
@@ -119,8 +123,8 @@ class MaxNorm(Constraint):
     By default, each group w_j consists of the incoming weights of one unit.
 
     Args:
-        limit: Positive number, or one per group: a float, an array or an Optax schedule. Infinity means no constraint.
-            A group whose norm exceeds 10^30 · limit becomes 0.
+        limit: Positive float, array or Optax schedule. An array may contain one limit per group. Infinity means no
+            constraint. A group whose norm exceeds 10^30 · limit becomes 0.
         axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.
 
     Raises:
@@ -156,9 +160,9 @@ class MaxNorm(Constraint):
         return inwards(shrunk(x, limit, axes), w.dtype)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Minimise ⟨direction, z⟩ over the set: z = -limit · d / ‖d‖, where d is a group of `direction`.
+        """Return the z in the set that minimises ⟨direction, z⟩: z = -limit · d / ‖d‖ for each group d of `direction`.
 
-        For a group of zeros, z is 0.
+        If d is 0, z is 0.
         """
         x, axes = wide(direction), group_axes(direction.ndim, self.axis)
         norms, limit = group_norms(x, axes), limit_of_groups(self.limit, x, axes)
@@ -174,11 +178,12 @@ class MaxNorm(Constraint):
 class MaxRMS(Constraint):
     """Upper limit on the root mean square of each group w_j of n weights: {w : ‖w_j‖ ≤ limit · √n}.
 
-    By default, each group w_j consists of the incoming weights of one unit. The constraint equals `MaxNorm` with limit
-    · √n. So one value of `limit` suits layers of any width.
+    By default, each group w_j consists of the incoming weights of one unit. The constraint is equivalent to a `MaxNorm`
+    whose limit is larger by the factor √n. So one value of `limit` suits layers of any width.
 
     Args:
-        limit: Positive number, or one per group: a float, an array or an Optax schedule. Infinity means no constraint.
+        limit: Positive float, array or Optax schedule. An array may contain one limit per group. Infinity means no
+            constraint.
         axis: Axes that one mean is taken over. Default: the fan-in axes, one mean per unit.
 
     Raises:
@@ -209,7 +214,10 @@ class MaxRMS(Constraint):
         return self.as_max_norm(w)(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Minimise ⟨direction, z⟩ over the set: z = -limit · √n · d / ‖d‖, where d is a group of `direction`."""
+        """Return the z in the set that minimises ⟨direction, z⟩.
+
+        For each group d of `direction`, z = -limit · √n · d / ‖d‖. If d is 0, z is 0.
+        """
         return self.as_max_norm(direction).lmo(direction)
 
     def as_max_norm(self, w: jax.Array) -> MaxNorm:
@@ -231,15 +239,16 @@ class MinMaxNorm(Constraint):
     rate · clip(n, min, max) + (1 - rate) · n. A group of zeros has no direction, so all its weights get the same value.
 
     Args:
-        min: Lower limit, at least 0, or one per group: a float, an array or an Optax schedule.
-        max: Upper limit, above 0 and at least `min`, or one per group: a float, an array or an Optax schedule.
+        min: Lower limit, at least 0: a float, an array or an Optax schedule. An array may contain one limit per group.
+        max: Upper limit, above 0 and at least `min`: a float, an array or an Optax schedule. An array may contain one
+            limit per group.
         rate: Share of the distance to the limits that one call covers, above 0 and at most 1: a float, an array or an
             Optax schedule.
         axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.
 
     Raises:
-        ValueError: If `min` is negative, infinite or NaN, `max` is not above 0 or is under `min`, or `rate` is not in
-            (0, 1]. When called, if one of them is an array that does not have one number per group.
+        ValueError: If `min` is negative, infinite or NaN. If `max` is 0, negative, NaN or below `min`. If `rate` is
+            outside (0, 1]. When called, if the shape of an array does not fit the groups of weights.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -266,7 +275,7 @@ class MinMaxNorm(Constraint):
         check_order(self, "min", "max")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Move each norm towards the limits. Groups within the limits are returned bit for bit."""
+        """Move each norm towards its limits. Groups within the limits are returned bit for bit."""
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         norms = group_norms(x, axes)
         limits = (limit_of_groups(limit, x, axes) for limit in (self.min, self.max, self.rate))
@@ -291,13 +300,14 @@ class MinMaxNorm(Constraint):
         return jnp.where(above | below, rounded, _held(w, direction, nearest, narrow, *partly))
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Minimise ⟨direction, z⟩ over the set: z = -max · d / ‖d‖, where d is a group of `direction`."""
+        """Return the z in the set that minimises ⟨direction, z⟩: z = -max · d / ‖d‖ for each group d of `direction`."""
         return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
         """Move the momentum `moment`, a tangent vector at `before`, to the tangent space at `after`.
 
-        Groups with equal limits use parallel transport. For other groups the result is the tangent part at `after`.
+        If the two limits of a group are equal, the group lies on a sphere, and the momentum is moved by parallel
+        transport. For any other group, the result is the component of the momentum that is tangent at `after`.
         """
         axes = group_axes(after.ndim, self.axis)
         least, most = self.norm_limits(after)
@@ -339,11 +349,11 @@ class UnitNorm(Constraint):
     convex: ClassVar[bool] = False
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set. Groups whose norm is 1 up to rounding are returned bit for bit."""
+        """Return the nearest array in the set. A group whose norm is 1 up to rounding is returned bit for bit."""
         return MinMaxNorm(1.0, 1.0, axis=self.axis)(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Minimise ⟨direction, z⟩ over the set: z = -d / ‖d‖, where d is a group of `direction`."""
+        """Return the z in the set that minimises ⟨direction, z⟩: z = -d / ‖d‖ for each group d of `direction`."""
         return self(-direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:

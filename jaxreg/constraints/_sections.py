@@ -1,9 +1,12 @@
 """Exact projections onto a set with a fixed sum per group, and with bounds on weights or limits on norms.
 
-With bounds, the nearest point of sum c in a box is clip(x - θ), because the Lagrangian splits into single weights. Its
-sum falls as θ grows, so bisection finds θ. For a weighted sum ⟨a, w⟩ = c it is clip(x - θ a). With norms, the points
-with sum c and norm r form a sphere around (c/n, …, c/n) in a hyperplane. From this center, the nearest point to x lies
-in the direction of x minus its mean.
+Let x be a group of n weights, and c the fixed sum.
+
+- Bounds: the nearest point to x is clip(x - θ) for some θ, because the Lagrangian has a separate term for each weight.
+  The sum of clip(x - θ) falls as θ grows, so bisection finds θ. For a weighted sum ⟨a, w⟩ = c, the nearest point is
+  clip(x - θ a).
+- Norms: the points with sum c and norm r form a sphere in a hyperplane. Its centre is (c/n, …, c/n). From the centre,
+  the nearest point to x lies in the direction of x minus the mean of x.
 """
 
 from typing import Any
@@ -73,7 +76,7 @@ def nearest_of_weighted_sum_in_box(
     The bounds hold exactly, and the weighted sum holds up to rounding.
 
     Raises:
-        ValueError: If no weights within the bounds have such a sum. Traced values are not checked.
+        ValueError: If no weights within the bounds have the required weighted sum. Traced values are not checked.
     """
     low, high = (jnp.broadcast_to(b, w.shape) for b in bounds(w, *box))
     x, lows, highs = (to_rows(wide(b), axes) for b in (w, low, high))
@@ -134,11 +137,11 @@ def _refuse_far(normal: Number, offset: Number, box: Limits, w: jax.Array, axes:
 def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tuple[int, ...]) -> jax.Array:
     """Project `w` onto the set where every group has the sum `total` and a norm within the limits `norm`.
 
-    The sum and the lower limit hold up to rounding. If all weights of a group are equal, no direction from their mean
-    is the nearest. Then only the first two weights move away from the mean.
+    The sum and the lower limit hold up to rounding. If all weights of a group are equal and its norm is too small, many
+    points are equally near. Then the first two weights move apart, and the other weights stay equal.
 
     Raises:
-        ValueError: If no group can have such a sum and norm. Traced values are not checked.
+        ValueError: If no group can have both the sum and a norm within the limits. Traced values are not checked.
     """
     x = to_rows(wide(w), axes)
     size = x.shape[1]
@@ -177,8 +180,8 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
 def nearest_sparse_shares(w: jax.Array, sparse: Any, simplex: Any, axes: tuple[int, ...]) -> jax.Array:
     """Project `w` onto the intersection of the two constraints `simplex` and `sparse`.
 
-    The largest values of each group stay nonzero, so negative weights become 0 first. `sparse` compares magnitudes
-    instead of values. So it is applied to the differences from the smallest weight of each group.
+    The projection keeps the largest values of each group. `sparse` on its own keeps the largest magnitudes. So `sparse`
+    is applied to the differences from the smallest weight of the group, which are not negative.
     """
     inside = jnp.all((sparse(w) == w) & (simplex(w) == w), axes, keepdims=True)
     x = wide(jax.lax.stop_gradient(w))

@@ -1,7 +1,7 @@
 """Sparsity constraints: keep the largest weights of each group and set the rest to zero.
 
-The sets are unions of subspaces, which are not convex. A weight of 0 still gets its gradient. It becomes nonzero again
-when an optimiser step makes it one of the largest weights of its group.
+The sets of allowed weights are unions of subspaces, which are not convex. A weight that was set to 0 still gets its
+gradient. If an optimiser step makes this weight one of the largest of its group, the weight is kept again.
 """
 
 import operator
@@ -58,18 +58,20 @@ def _largest(holds: Callable[[jax.Array], jax.Array], bits: Any, zeros: jax.Arra
 class Sparse(Constraint):
     """Minimum share of zeros in each group: in a group of n weights, at least sparsity · n weights are 0.
 
-    The weights of largest magnitude are kept. With `jaxreg.project` this is magnitude pruning after every optimiser
-    step. A rising schedule prunes gradually, so that the remaining weights can adapt. A projection takes about thirty
-    passes over the weights. To save time on large arrays, use `jaxreg.project(rules, every=10)`.
+    The weights of largest magnitude are kept. In `jaxreg.project`, the constraint prunes by magnitude after every
+    optimiser step. A rising schedule of the sparsity prunes gradually, so that the remaining weights can adapt.
+
+    A projection takes about thirty passes over the weights. To save time on large arrays, project only after every
+    tenth step: `jaxreg.project(rules, every=10)`.
 
     Args:
         sparsity: Number from 0 to 1: a float, an array (one number, or one per group) or an Optax schedule. The number
-            of zeros is rounded to the nearest integer, and to the even one if two are equally near.
-        axis: Axes of one group. Default: the fan-in axes, so that every unit has the same number of zeros. All axes of
-            an array, such as (0, 1), make the whole array one group.
+            of zeros, sparsity · n, is rounded to the nearest integer. Halves are rounded to the even integer.
+        axis: Axes of one group. Default: the fan-in axes, so that each unit is one group. To make a whole array one
+            group, pass all its axes, such as (0, 1).
 
     Raises:
-        ValueError: If the sparsity is negative, above 1 or NaN, or an axis is out of range for the array.
+        ValueError: If the sparsity is negative, above 1 or NaN. When called, if an axis is out of range for the array.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -77,9 +79,9 @@ class Sparse(Constraint):
         [ 0. -2.  1.  0.]
 
     Reference:
-        Zhu and Gupta, To prune, or not to prune: exploring the efficacy of pruning for model compression, 2017, for
-        sparsity 1 - (1 - t)³ (`optax.polynomial_schedule` of power 3); Blumensath and Davies, Iterative hard
-        thresholding for compressed sensing, 2009.
+        Zhu and Gupta, To prune, or not to prune: exploring the efficacy of pruning for model compression, 2017. Their
+        sparsity rises like 1 - (1 - t)³ (`optax.polynomial_schedule` with power 3). Blumensath and Davies,
+        Iterative hard thresholding for compressed sensing, 2009.
     """
 
     sparsity: Number
@@ -105,14 +107,14 @@ class Sparse(Constraint):
 class NMSparse(Constraint):
     """N:M sparsity: at most `n` of each `m` consecutive weights are nonzero. The largest magnitudes are kept.
 
-    Sparse tensor cores of GPUs need 2:4 sparsity. Each group of weights is split into blocks of `m` consecutive
-    weights. The weights of a group are in row-major order: the last axis varies fastest.
+    Each group of weights is split into blocks of `m` consecutive weights. The weights of a group are in row-major
+    order: the last axis varies fastest. The sparse tensor cores of GPUs need 2:4 sparsity.
 
     Args:
         n: Largest number of nonzero weights in a block, from 0 to `m`.
         m: Length of a block. It must divide the number of weights in a group.
         axis: Axes of one group. Default: the fan-in axes, one group per unit. For convolutions of Equinox and PyTorch,
-            pass the input axis 1, because it is not the last fan-in axis there.
+            pass `axis=1`, so that the weights of a block belong to consecutive input channels.
 
     Raises:
         TypeError: If `n` or `m` is not an integer.

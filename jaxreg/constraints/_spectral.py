@@ -28,7 +28,7 @@ from jaxreg._singular_values import (
 HALVINGS = 40
 """Number of bisections of the interval that contains a root, enough for the precision of float32."""
 JUMP = 1e-2
-"""Difference between both sides of a root from which on it counts as a jump."""
+"""Smallest difference between the values on both sides of a root that counts as a jump."""
 
 
 def _slack(matrix: jax.Array, w: jax.Array) -> float:
@@ -44,16 +44,16 @@ def _narrowing(matrix: jax.Array, w: jax.Array) -> float:
 class SpectralNorm(Constraint):
     """Upper limit on the spectral norm: {W : σ₁(W) ≤ limit}, projected by clipping the singular values.
 
-    A Dense layer is then Lipschitz with constant `limit`. For a convolution, the columns of W are the filters. Because
-    windows overlap, the Lipschitz constant of the layer may be larger than `limit`. It is at most
-    √(height · width) · `limit`.
+    The spectral norm σ₁(W) is the largest singular value of W. A Dense layer with a kernel in the set is Lipschitz with
+    constant `limit`. For a convolution, the columns of W are the filters. Because windows overlap, the Lipschitz
+    constant of a convolution may be larger than `limit`. It is at most √(height · width) · `limit`.
 
     Args:
         limit: Positive number: a float, an array or an Optax schedule.
         axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
-        fast: If True, use matrix products instead of an SVD, for GPUs and TPUs. If the norm of the weights is at most a
-            few times `limit`, the result is within 3e-4 · `limit` of the nearest point. For much larger weights, the
-            result lies in the set but is not the nearest point.
+        fast: If True, use matrix products instead of an SVD, for GPUs and TPUs. If the spectral norm is at most a few
+            times `limit`, the result is within 3e-4 · `limit` of the nearest point. For much larger weights, the result
+            lies in the set but is not the nearest point.
 
     Raises:
         ValueError: If the limit is 0, negative, infinite or NaN.
@@ -99,9 +99,9 @@ class SpectralNorm(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Minimise ⟨direction, z⟩ over the set: z = -limit · U Vᵀ, where `direction` has the SVD U S Vᵀ.
+        """Return a minimiser z of ⟨direction, z⟩ over the set.
 
-        Singular values of 0 stay 0.
+        If `direction` has the SVD U S Vᵀ, then z = -limit · U Vᵀ. Singular values of 0 stay 0.
         """
         if direction.size == 0:
             return direction
@@ -112,7 +112,10 @@ class SpectralNorm(Constraint):
         return from_rows((-inner * ends).T, direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer that satisfies the constraint."""
+        """Return an upper bound on the operator norm of a layer that satisfies the constraint.
+
+        `places` is the number of positions in the window of a convolution, and 1 for a dense layer.
+        """
         return self.limit * places**0.5
 
 
@@ -120,12 +123,14 @@ class SpectralNorm(Constraint):
 class SpectralSphere(Constraint):
     """Fixed spectral norm: {W : σ₁(W) = radius · √(units / inputs)}, reached by scaling W.
 
-    With radius 1, an input and its output have the same root mean square at most, whatever the width of the layer. The
-    map keeps the ratios of all singular values. It is not the nearest array, which would change only the largest ones.
-    The set is not convex. An array of zeros has no direction, so all its weights get the same value.
+    With radius 1, the root mean square of a layer's outputs is at most that of its inputs, for layers of any width.
 
-    `jaxreg.hyperball(rules, learning_rate, tangent=True)` is the spectral sphere optimiser (SSO). Without `tangent` it
-    is MuonSphere, which needs no search.
+    All singular values are scaled by the same factor. The result is not the nearest array in the set: the nearest array
+    differs from W only in the largest singular values. The set is not convex. An array of zeros has no direction, so
+    all its weights get the same value.
+
+    With this constraint, `jaxreg.hyperball(rules, learning_rate, tangent=True)` is the spectral sphere optimiser (SSO).
+    With `tangent=False`, it is MuonSphere, which needs no bisection.
 
     Args:
         radius: Positive number, a multiple of √(units / inputs): a float, an array or an Optax schedule.
@@ -156,7 +161,10 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return `w` times one factor. If its spectral norm is right up to rounding, `w` is returned bit for bit."""
+        """Return `w`, scaled to the fixed spectral norm.
+
+        If `w` has this norm up to rounding, `w` is returned bit for bit.
+        """
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -171,9 +179,9 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Minimise ⟨direction, z⟩ over the set: z = -radius · √(units / inputs) · U Vᵀ, where `direction` is U S Vᵀ.
+        """Return a minimiser z of ⟨direction, z⟩ over the set.
 
-        Singular values of 0 stay 0.
+        If `direction` has the SVD U S Vᵀ, then z = -radius · √(units / inputs) · U Vᵀ. Singular values of 0 stay 0.
         """
         if direction.size == 0:
             return direction
@@ -186,7 +194,7 @@ class SpectralSphere(Constraint):
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
         """Return the component of `direction` that is tangent to the constraint set at the point `w`.
 
-        For D = `direction` it is D - ⟨Θ, D⟩ Θ, where Θ = u₁ v₁ᵀ is the gradient of σ₁ at `w`.
+        The component is D - ⟨Θ, D⟩ Θ. Here D is `direction`, and Θ = u₁ v₁ᵀ is the gradient of σ₁ at `w`.
         """
         if w.size == 0:
             return direction
@@ -198,9 +206,10 @@ class SpectralSphere(Constraint):
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
         """Minimise ⟨direction, z⟩ over all tangent vectors z at `w` with σ₁(z) ≤ radius · √(units / inputs).
 
-        Θ = u₁ v₁ᵀ is the gradient of σ₁ at `w`. The point is a multiple of -msign(direction + μ Θ), where msign sets
-        all singular values to 1. ⟨Θ, msign(direction + μ Θ)⟩ grows with μ, so bisection finds μ. At a jump, the mean of
-        both sides that is orthogonal to Θ is returned.
+        The minimiser is a multiple of -msign(direction + μ Θ). Here msign sets all singular values to 1, and Θ = u₁ v₁ᵀ
+        is the gradient of σ₁ at `w`. The number μ is chosen so that the minimiser is orthogonal to Θ. Bisection finds
+        μ, because ⟨Θ, msign(direction + μ Θ)⟩ grows with μ. If this product jumps across 0, the result is a weighted
+        mean of both sides that is orthogonal to Θ.
         """
         if w.size == 0:
             return direction
@@ -273,14 +282,15 @@ def _product(a: jax.Array, b: jax.Array) -> jax.Array:
 class Orthonormal(Constraint):
     """Orthonormal columns: {W : Wᵀ W = I}. With fewer inputs than units, orthonormal rows: {W : W Wᵀ = I}.
 
-    The projection is the polar factor of W: it sets all singular values to 1. For a singular value of 0, the nearest
-    point is not unique, and the SVD picks one. With `fast`, such a singular value stays 0. The set is not convex.
+    The projection is the polar factor of W: it sets all singular values to 1. If a singular value is 0, there are
+    several nearest points, and the SVD picks one of them. With `fast`, a singular value of 0 stays 0. The set is not
+    convex.
 
     Args:
         axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
-        fast: If True, use matrix products instead of an SVD, for GPUs and TPUs. The error is at most 1e-5 if the
-            singular values are within a factor of 1,000 of each other. Singular values below this range grow, but may
-            end below 1.
+        fast: If True, use matrix products instead of an SVD, for GPUs and TPUs. The error is at most 1e-5 if every
+            singular value is at least a thousandth of the largest one. Smaller singular values grow, but may end
+            below 1.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -328,7 +338,8 @@ class Orthonormal(Constraint):
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
         """Return the component of `direction` that is tangent to the constraint set at the point `w`.
 
-        For D = `direction` and W = `w` it is D - W sym(Wᵀ D), where sym(X) = (X + Xᵀ) / 2.
+        For orthonormal columns, the component is D - W sym(Wᵀ D). Here D is `direction`, W is `w`, and
+        sym(X) = (X + Xᵀ) / 2. For orthonormal rows, the formula is applied to the transposed matrices.
         """
         axes = group_axes(w.ndim, self.axis)
         x, u = (to_rows(array, axes) for array in (w, direction))
@@ -339,15 +350,19 @@ class Orthonormal(Constraint):
         return from_rows(moved.T if tall else moved, w.shape, axes)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer that satisfies the constraint."""
+        """Return an upper bound on the operator norm of a layer that satisfies the constraint.
+
+        `places` is the number of positions in the window of a convolution, and 1 for a dense layer.
+        """
         return places**0.5
 
 
 @hyperparameters
 class NuclearBall(Constraint):
-    """Upper limit on the nuclear norm: {W : Σ σ_i ≤ radius}. It gives weights of low rank.
+    """Upper limit on the nuclear norm: {W : Σ σ_i ≤ radius}. This constraint gives weights of low rank.
 
-    The projection lowers all singular values by the same amount, but not below 0, so that their sum becomes `radius`.
+    The nuclear norm is the sum of the singular values σ_i. If the sum exceeds `radius`, the projection lowers all
+    singular values by the same amount, but not below 0. Their sum is then `radius`.
 
     Args:
         radius: Positive number: a float, an array or an Optax schedule.
@@ -364,7 +379,7 @@ class NuclearBall(Constraint):
 
     Reference:
         Cai, Candès and Shen, A singular value thresholding algorithm for matrix completion, 2010; Jaggi, Revisiting
-        Frank-Wolfe, 2013, for its `lmo`.
+        Frank-Wolfe, 2013, for `lmo`.
     """
 
     radius: Number
@@ -390,7 +405,8 @@ class NuclearBall(Constraint):
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a minimiser z of ⟨direction, z⟩ over the set. The rank of z is at most 1.
 
-        It is -radius · u₁ v₁ᵀ with the first singular vectors of `direction`, or 0 if `direction` is 0.
+        z is -radius · u₁ v₁ᵀ, where u₁ and v₁ are the first singular vectors of `direction`. If `direction` is 0, z
+        is 0.
         """
         if direction.size == 0:
             return direction
@@ -401,7 +417,10 @@ class NuclearBall(Constraint):
         return from_rows(_with_room(end, radius, direction), direction.shape, axes).astype(direction.dtype)
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer that satisfies the constraint."""
+        """Return an upper bound on the operator norm of a layer that satisfies the constraint.
+
+        `places` is the number of positions in the window of a convolution, and 1 for a dense layer.
+        """
         return self.radius * places**0.5
 
     def _share(self, w: jax.Array) -> float:
@@ -423,18 +442,21 @@ def _with_room(matrix: jax.Array, radius: jax.Array, w: jax.Array) -> jax.Array:
 class SoftSpectralCap(Constraint):
     """Soft upper limit on the spectral norm. A polynomial shrinks large singular values.
 
-    Every singular value σ becomes y + α y³, where y = σ - α σ³. Use it with `jaxreg.project`, although it is not a
-    projection. It needs only matrix products, no SVD. Of the singular values up to `limit + step` it shrinks large ones
-    more than small ones. α is chosen so that a singular value of `limit + step` is mapped to `limit`. So weights that
-    start below the limit stay below it if no optimiser step exceeds `step` in spectral norm. Muon and `jaxreg.steepest`
-    with `SpectralNorm` take such steps. Singular values above 2.8 · `limit` can be enlarged. If initial weights have
-    such singular values, project them first with `jaxreg.projected` and `SpectralNorm`.
+    Every singular value σ becomes y + α y³, where y = σ - α σ³. The strength α is chosen so that `limit + step` becomes
+    `limit`. Up to `limit + step`, large singular values shrink more than small ones. The map is not a projection, but
+    use it with `jaxreg.project` like one. It needs only matrix products, no SVD.
+
+    If no optimiser step has a spectral norm above `step`, weights that start below the limit stay below the limit. Use
+    Muon or `jaxreg.steepest` with `SpectralNorm`, whose steps have a known spectral norm.
+
+    Singular values above 2.8 · `limit` can grow. If initial weights have such large singular values, project these
+    weights first with `jaxreg.projected` and `SpectralNorm`.
 
     Args:
         limit: Positive number: a float, an array or an Optax schedule.
-        step: Largest spectral norm of one optimiser step, such as the learning rate times the limit of the constraint
-            in `jaxreg.steepest`. It must be above 0 and at most `limit / 4`, so that the order of the singular values
-            does not change.
+        step: Largest spectral norm of one optimiser step, above 0 and at most `limit / 4`. With `jaxreg.steepest`, it
+            is the learning rate times the limit of the constraint. Larger steps could change the order of the singular
+            values.
         axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
 
     Raises:
@@ -466,7 +488,7 @@ class SoftSpectralCap(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Map the singular values of `w`, keeping its shape and dtype."""
+        """Return `w` with its large singular values shrunk, in the shape and dtype of `w`."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -483,7 +505,7 @@ class SoftSpectralCap(Constraint):
     def strength(self) -> jax.Array:
         """Strength α of the soft limit. With this α, a singular value of `limit + step` becomes `limit`.
 
-        α is s / (limit + step)², where s is the root of (1 - s) (1 + s (1 - s)²) = limit / (limit + step) in [0, 1].
+        α is s / (limit + step)². Here s in [0, 1] solves (1 - s) (1 + s (1 - s)²) = limit / (limit + step).
         """
         far = jnp.asarray(self.limit + self.step, jnp.result_type(float))
         share = self.limit / far

@@ -21,7 +21,8 @@ class FrobeniusSphere(Constraint):
     weights get the same value.
 
     Args:
-        radius: Positive number: a float, an Optax schedule, or an array with one number or one per layer of a stack.
+        radius: Positive number: a float, an Optax schedule or an array. For a stack of layers, the array may hold one
+            number per layer.
 
     Raises:
         ValueError: If the radius is 0, negative, infinite or NaN.
@@ -33,7 +34,7 @@ class FrobeniusSphere(Constraint):
          [0. 8.]]
 
     Reference:
-        Optax `projections.projection_l2_sphere`, which returns NaN for zeros.
+        Optax `projections.projection_l2_sphere`, which returns NaN for an array of zeros.
     """
 
     radius: Number
@@ -44,7 +45,7 @@ class FrobeniusSphere(Constraint):
         check(self, "radius", "(0, inf)")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set. If its norm is right up to rounding, `w` is returned bit for bit."""
+        """Return the nearest array in the set. If `w` has the right norm up to rounding, it is returned bit for bit."""
         return MinMaxNorm(self.radius, self.radius, axis=tuple(range(w.ndim)))(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
@@ -60,14 +61,17 @@ class FrobeniusSphere(Constraint):
         return turned_groups(before, after, moment, tuple(range(after.ndim)))
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer that satisfies the constraint."""
+        """Return an upper bound on the operator norm of a layer that satisfies the constraint.
+
+        `places` is the number of positions in the window of a convolution, and 1 for a dense layer.
+        """
         return self.radius * places**0.5
 
 
 def tree_norm(tree: Any) -> jax.Array:
     """Return the Euclidean norm of all weights of a tree, a scalar in float32 (float64 if a leaf is float64).
 
-    Unlike `optax.global_norm`, it accumulates in float32 or wider and does not overflow.
+    The sum of squares is computed in float32 or wider and does not overflow. In `optax.global_norm`, it can overflow.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -83,13 +87,13 @@ class TreeNorm(Constraint):
     """Fixed joint norm of several arrays: {W₁ … W_k : Σ ‖W_i‖² = radius²}, projected by scaling all arrays equally.
 
     The constraint maps a tree of arrays to a tree of the same structure. In a mapping from patterns to rules, all
-    leaves that match the pattern of the constraint form one vector. Without a mapping, all kernels form one vector. If
-    two patterns share one `TreeNorm` object, each pattern still has its own norm. A tree of zeros has no direction, so
-    all its weights get the same value.
+    leaves that match the pattern of the constraint have one joint norm. Without a mapping, all kernels have one joint
+    norm. Two patterns have separate norms, even if they share one `TreeNorm` object. A tree of zeros has no direction,
+    so all its weights get the same value.
 
     Args:
-        radius: Positive number: a float, an array or an Optax schedule. Use `share * jr.tree_norm(params)` to keep a
-            model at a share of its initial norm.
+        radius: Positive number: a float, an array or an Optax schedule. To keep a model at a share of its initial norm,
+            pass `share * jr.tree_norm(params)`.
 
     Raises:
         ValueError: If the radius is 0, negative, infinite or NaN.
@@ -112,7 +116,10 @@ class TreeNorm(Constraint):
         check(self, "radius", "(0, inf)")
 
     def __call__(self, tree: Any) -> Any:
-        """Return the nearest tree in the set. If the norm is right up to rounding, `tree` is returned bit for bit."""
+        """Return the nearest tree in the set.
+
+        If `tree` has the right norm up to rounding, `tree` is returned bit for bit.
+        """
         leaves, structure = jax.tree.flatten(tree)
         count = sum(leaf.size for leaf in leaves)
         if count == 0:
@@ -133,7 +140,7 @@ class TreeNorm(Constraint):
         return jax.tree.unflatten(structure, ends)
 
     def lmo(self, direction: Any) -> Any:
-        """Return the minimiser z of ⟨direction, z⟩ over the set, a tree like `direction`."""
+        """Return the minimiser z of ⟨direction, z⟩ over the set. z is a tree like `direction`."""
         return self(jax.tree.map(jnp.negative, direction))
 
     def tangent(self, w: Any, direction: Any) -> Any:

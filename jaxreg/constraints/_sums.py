@@ -1,8 +1,8 @@
-"""Constraints on the sum of each group: simplex, hyperplane and L1 ball. Groups are the rows of a matrix.
+"""Constraints on the sum of each group of weights: simplex, hyperplane, L1 ball and L1 sphere.
 
-The projection of a row onto a set of fixed sum does not change if the same number is added to all its weights. So rows
-are shifted until one of their weights is 0. After that, the projection is as precise for weights near 1e30 as for
-weights near 0.
+In the code, each group is a row of a matrix. Adding one number to all weights of a row does not change the projection
+of this row onto a set of fixed sum. So each row is first shifted until one of its weights is 0. This shift makes the
+projection as precise for weights near 1e30 as for weights near 0.
 """
 
 from typing import ClassVar
@@ -31,8 +31,8 @@ def sum_tolerance(x: jax.Array, w: jax.Array, axes: tuple[int, ...]) -> jax.Arra
 def tolerance_of_sums(sizes: jax.Array, count: int, w: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """Return a bound on the rounding error of a sum of `count` terms whose absolute values add up to `sizes`.
 
-    Each weight was rounded to the dtype of `w` once. The error is half an ulp, or the smallest subnormal number if that
-    is larger.
+    Each weight was rounded once to the dtype of `w`. The rounding error of a weight is at most half an ulp, or the
+    smallest subnormal number if this number is larger.
     """
     relative = rounding(w, axes) if wide(w).dtype == w.dtype else eps(w.dtype)
     return sizes * relative + count * tiny(w.dtype) * eps(w.dtype)
@@ -105,7 +105,7 @@ class Simplex(Constraint):
         return 0.0, float("inf")
 
     def needs_order(self) -> bool:
-        """Require real weights: "non-negative" has no meaning for complex numbers."""
+        """Return True: the weights must be real, because complex numbers cannot be compared with 0."""
         return True
 
 
@@ -114,7 +114,7 @@ class SumTo(Constraint):
     """Fixed sum of each group, with weights of either sign: {w : sum of each group = total}.
 
     The projection shifts all weights of a group by the same amount. By default, each group consists of the incoming
-    weights of one unit. With total 0 each group has mean 0, as in weight standardisation.
+    weights of one unit. With total 0, the mean of each group is 0, as in weight standardisation.
 
     Args:
         total: Finite number: a float, an array or an Optax schedule.
@@ -161,7 +161,7 @@ class SumTo(Constraint):
         return self.total
 
     def non_negative(self) -> Simplex:
-        """Return the `Simplex` with the same sum, which is the intersection of this constraint with w ≥ 0."""
+        """Return the `Simplex` with the same total. It is the intersection of this constraint with w ≥ 0."""
         return Simplex(self.total, self.axis)
 
 
@@ -212,7 +212,8 @@ class L1Ball(Constraint):
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a minimiser z of ⟨direction, z⟩ over the set.
 
-        In each group, z is -radius · sign(d) at the entry d of `direction` with the largest magnitude, and 0 elsewhere.
+        In each group, let d be the entry of `direction` with the largest magnitude. At this entry, z is
+        -radius · sign(d). At all other entries, z is 0.
         """
         if direction.size == 0:
             return direction
@@ -226,9 +227,11 @@ class L1Ball(Constraint):
 class L1Sphere(Constraint):
     """Fixed L1 norm of each group w_j: {w : ‖w_j‖₁ = radius}.
 
-    By default, each group w_j consists of the incoming weights of one unit. A group with a larger L1 norm is projected
-    as by `L1Ball`, so small weights become exactly 0. In a group with a smaller L1 norm, the magnitudes of all weights
-    grow by the same amount, and a weight of 0 becomes positive. The set is not convex.
+    By default, each group w_j consists of the incoming weights of one unit. The set is not convex.
+
+    - If the L1 norm of a group is above the radius, the projection is that of `L1Ball`: small weights become exactly 0.
+    - If the L1 norm is below the radius, the magnitudes of all weights of the group grow by the same amount. A weight
+      of 0 becomes positive.
 
     Args:
         radius: Positive number: a float, an array or an Optax schedule.

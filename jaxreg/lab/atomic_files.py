@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _PASSING = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
-"""Error numbers of network file systems that often do not return on a second try."""
+"""Error numbers of temporary errors of network file systems. A second try often succeeds."""
 _PAUSES = (0.05, 0.2, 0.8, 2.0)
 """Seconds to wait before the second, third, fourth and fifth try."""
 _GUARDED = 5.0
@@ -28,11 +28,11 @@ def write_whole(file: Path, content: str | bytes) -> None:
 
     Args:
         file: Path of the file.
-        content: Text, written as UTF-8, or bytes.
+        content: Bytes, or text, which is written as UTF-8.
 
     Raises:
-        ValueError: If the path is a folder, or something else that is not a file, such as a pipe.
-        OSError: If the file cannot be written; an existing file is unchanged.
+        ValueError: If the path is a folder, a device or a pipe.
+        OSError: If the file cannot be written. An existing file is then unchanged.
     """
     if file.is_dir():
         raise ValueError(f"{file} is a folder; expected a file, or a path that does not exist")
@@ -44,12 +44,12 @@ def write_whole(file: Path, content: str | bytes) -> None:
 
 
 def retried(function: Callable[[], T]) -> T:
-    """Call a function that reads or writes files. After a temporary error, retry it, up to four times.
+    """Call a function that reads or writes files. Retry it up to four times after temporary errors.
 
-    A network file system may raise temporary errors.
+    Network file systems can raise temporary errors.
 
     Args:
-        function: Function without arguments that may be called several times.
+        function: Function without arguments. It must be safe to call it several times.
     """
     for pause in _PAUSES:
         try:

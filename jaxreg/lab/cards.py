@@ -8,13 +8,13 @@ _MOST = 3
 
 
 def card(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], marked: str = "") -> str:
-    """Return a table as HTML, with the first column left-aligned and numbers right-aligned.
+    """Return a table as HTML, with the first column left-aligned and the other columns right-aligned.
 
     Args:
         title: Caption of the table.
         columns: Names of the columns; empty for no header.
         rows: Cells, as text.
-        marked: First cell of the row to highlight.
+        marked: Text of the first cell of the row to highlight; empty for none.
 
     Example:
         >>> card("a < b", [], [["mean", "0.5"]])[:38]
@@ -32,10 +32,10 @@ def card(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], mark
 
 
 def drawn_by(module: str, value: object) -> str:
-    """Convert a value to HTML for a notebook. The function `notebook` in `module` does the conversion.
+    """Convert a value to HTML for a notebook, with the function `notebook` of a module.
 
     Args:
-        module: Name of a module with a function `notebook`. The module is imported only when a value is shown.
+        module: Name of the module. It is imported only when a value is shown.
         value: Value to show.
     """
     html: str = import_module(module).notebook(value)
@@ -43,10 +43,10 @@ def drawn_by(module: str, value: object) -> str:
 
 
 def short(value: object) -> str:
-    """Return a value as short text. Floats get four digits, and long tuples are cut off.
+    """Return a value as short text.
 
-    A float is shown with four digits. A tuple with more than three entries is shown by its first three entries and
-    their number. Anything else is shown by its `repr`.
+    A float is shown with four significant digits. A tuple with more than three entries is shown by its first three
+    entries and the number of all entries. Any other value is shown by its `repr`.
 
     Args:
         value: Value to show.

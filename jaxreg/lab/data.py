@@ -1,4 +1,4 @@
-"""Datasets: arrays split into train, validation and test, for one or many draws."""
+"""Data sets, split into training, validation and test rows. A draw is one random split or sample of the data."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,18 +11,19 @@ __all__ = ["Data", "parted", "splits", "standardised"]
 class Data(NamedTuple):
     """Training, validation and test rows of several random draws. The first axis of each array counts the draws.
 
-    The test or validation part can consist of weights alone, with no rows of its own. That part is then the training
-    rows, weighted by these weights.
+    A draw is one random split or sample of the data. The test can reuse the training rows with other weights: set
+    `x_test` and `y_test` to None, and give `w_test`. The validation can reuse the training rows too: set `x_validation`
+    and `y_validation` to None, and give `w_validation`.
 
     Args:
         x_train: Inputs, of shape (draws, rows, …). The remaining axes are (features), (steps, features) or
             (height, width, channels).
-        y_train: Targets, of shape (draws, rows): classes 0 and 1, integer classes from 0, or numbers.
+        y_train: Targets, of shape (draws, rows). Targets are numbers, or classes 0, 1, 2, ….
         x_test: Inputs to test on, of shape (draws, test rows, …), or None.
         y_test: Targets to test on, of shape (draws, test rows), or None.
         x_validation: Inputs for the choice of a strength, or None.
         y_validation: Targets for the choice of a strength, or None.
-        w_train: Weight of each training row, of shape (draws, rows); a row of weight 0 is ignored. None for equal
+        w_train: Weight of each training row, of shape (draws, rows). A row of weight 0 is ignored. None means equal
             weights.
         w_test: Weight of each test row, of shape (draws, test rows), or None.
         w_validation: Weight of each validation row, of shape (draws, validation rows), or None.
@@ -44,7 +45,7 @@ class Data(NamedTuple):
         return f"Data({', '.join(shapes)})"
 
     def rows(self) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-        """Return a dict from a tuple of parts, such as ("train",), to the inputs and targets of these parts.
+        """Return a dict with the inputs and targets of all parts. Each key is a tuple of parts, such as ("train",).
 
         Parts that use the same rows share one key, such as ("train", "test").
         """
@@ -81,9 +82,8 @@ def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
 def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, validation: int = 0) -> Data:
     """Split a data set at random into training, validation and test rows: one split (draw) per seed in `states`.
 
-    The first `train` rows after shuffling are for training, the next ones for validation and the last ones for test.
-
-    Each draw contains a copy of all rows.
+    Each draw shuffles a copy of all rows. Its first `train` rows are for training, the next `validation` rows are for
+    validation, and all remaining rows are for the test.
 
     Args:
         x: Inputs, of shape (rows, …).
@@ -93,7 +93,8 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
         validation: Number of validation rows per draw, for the choice of a strength.
 
     Raises:
-        ValueError: If there are no draws, no training or test rows, or `x` and `y` have different numbers of rows.
+        ValueError: If `states` is empty, no row is left for the training or the test, or `x` and `y` have different
+            numbers of rows.
 
     Example:
         >>> data = splits(np.zeros((10, 3)), np.arange(10), states=range(4), train=6)
@@ -117,13 +118,13 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
 def standardised(data: Data, targets: bool = False) -> Data:
     """Standardise the features of each draw by the mean and standard deviation of its training rows.
 
-    The validation and test rows are standardised with the mean and standard deviation of the training rows, so that the
-    training uses no information about them. A feature that is constant in the training rows is only centred.
+    The mean and standard deviation of the training rows also standardise the validation and test rows. So the training
+    gets no information about the validation and test rows. A feature that is constant in the training rows is only
+    centred.
 
     Args:
         data: Data to standardise.
-        targets: Whether to standardise the targets too. Their unit is then their standard deviation on the training
-            rows.
+        targets: Whether to standardise the targets too, by their mean and standard deviation on the training rows.
 
     Example:
         >>> data = standardised(splits(np.arange(8.0)[:, None], np.zeros(8), states=[0], train=4))

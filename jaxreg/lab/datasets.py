@@ -27,15 +27,17 @@ __all__ = [
 def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: int = 0, noise: float = 0.2) -> Data:
     """Generate scikit-learn's two moons, divided into training, validation and test rows.
 
+    Each draw is a new random sample of points.
+
     Args:
-        states: `random_state` of each draw.
+        states: Seed of each draw, for the argument `random_state` of scikit-learn.
         train: Number of training rows per draw.
         test: Number of test rows per draw.
         validation: Number of validation rows per draw, for the choice of a strength.
         noise: Standard deviation of the noise.
 
     Raises:
-        ValueError: If there are no draws, or no training or test rows.
+        ValueError: If `states` is empty, or there are no training rows or no test rows.
 
     Example:
         >>> moons(range(2), test=70).x_test.shape
@@ -74,7 +76,7 @@ def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Dat
         validation: Number of validation rows per draw, for the choice of a strength.
 
     Returns:
-        Inputs of shape (draws, rows, 8, 8, 1) and integer targets; about 0.5 MB per draw.
+        Inputs of shape (draws, rows, 8, 8, 1) and integer targets. A draw takes about 0.5 MB of memory.
 
     Example:
         >>> digits(range(2), train=100).x_test.shape
@@ -87,16 +89,16 @@ def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Dat
 
 
 def digits_by_row(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
-    """Load `digits` with each image as a sequence of 8 steps, one per row of 8 pixels.
+    """Load the images of `digits` as sequences of 8 steps. Each step is one row of 8 pixels.
 
-    The inputs have shape (draws, images, 8, 8). The arguments are those of `digits`.
+    The inputs have shape (draws, images, 8, 8). The arguments mean the same as in `digits`.
     """
     data = digits(states, train, validation)
     return data._replace(**{f"x_{part}": x[..., 0] for part, (x, _) in data.parts().items()})
 
 
 def breast_cancer(states: Iterable[int], train: int = 300, validation: int = 0) -> Data:
-    """Load scikit-learn's breast cancer data: 569 tumours, 30 standardised features. Class 1 is benign.
+    """Load scikit-learn's breast cancer data: 569 tumours with 30 standardised features. Class 1 is benign.
 
     Each draw is a new random split of the tumours.
 
@@ -129,16 +131,16 @@ def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Da
 
 
 def windows(series: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a series into all its windows of `length` values. The target of a window is the value after it.
+    """Cut a series into overlapping windows of `length` values. The target of a window is the value after it.
 
-    The windows have shape (windows, length, 1), and the values that follow them have shape (windows,).
+    The windows have shape (windows, length, 1). The targets have shape (windows,).
 
     Args:
         series: Equally spaced values, of shape (steps,).
         length: Number of steps per window.
 
     Raises:
-        ValueError: If the series is not one-dimensional, or not longer than a window.
+        ValueError: If the series is not one-dimensional, or not longer than a window, or if `length` is below 1.
 
     Example:
         >>> x, y = windows(np.array([1.0, 2.0, 3.0, 4.0]), length=2)
@@ -157,7 +159,7 @@ def yearly_sunspots() -> tuple[np.ndarray, np.ndarray]:
     """Return the years from 1700 to 2008 and the mean sunspot number of each year.
 
     Reference:
-        National Geophysical Data Center (NOAA), public domain, as in statsmodels.
+        National Geophysical Data Center (NOAA), public domain. The copy is that of statsmodels.
     """
     with files("jaxreg.lab").joinpath("sunspots.csv").open() as file:
         years, numbers = np.loadtxt(file, delimiter=",", skiprows=3, unpack=True)
@@ -167,19 +169,19 @@ def yearly_sunspots() -> tuple[np.ndarray, np.ndarray]:
 def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: int = 80, validation: int = 0) -> Data:
     """Load windows of yearly sunspot numbers, to predict each year from the `length` years before it.
 
-    A draw is a random span of years. Its first years are for training, the next for validation and the last for test.
-    So the model never learns from the future. The numbers are standardised by the mean and the standard deviation
-    of the training years.
+    A draw is a random span of years. The first years of the span are for training, the next years for validation and
+    the last years for testing. So the model never learns from the future. The numbers are standardised by the mean and
+    the standard deviation of the training years.
 
     Args:
-        states: Seed of the start of each draw, for `numpy.random.default_rng`.
+        states: Seed of each draw, for `numpy.random.default_rng`. It decides in which year the span starts.
         length: Number of years per window.
         train: Number of training windows per draw.
         test: Number of test windows per draw.
         validation: Number of validation windows per draw, for the choice of a strength.
 
     Raises:
-        ValueError: If there are no draws, no training or test windows, or the span is longer than the record.
+        ValueError: If `states` is empty, a number is too small, or the span is longer than the record.
 
     Example:
         >>> data = sunspots(range(3))
@@ -191,7 +193,8 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
     if not states or min(length, train, test) < 1 or validation < 0:
         raise ValueError(
             f"`sunspots`: got {len(states)} states, length={length}, train={train}, validation={validation} and "
-            f"test={test}; expected at least 1 state, validation of at least 0, and all others of at least 1"
+            f"test={test}; expected at least 1 state, at least 0 for validation, and at least 1 for length, train and "
+            "test"
         )
     if span > len(numbers):
         raise ValueError(
@@ -211,15 +214,17 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
 def openml(data_id: int, folder: str | Path | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Load the inputs and targets of a data set from openml.org.
 
-    Classes and categorical features become integers from 0, in the order of their names. Missing values become NaN. A
-    data set is downloaded once and then read from `folder`.
+    Classes become integers from 0, in the order of their names. The values of a categorical feature become integers
+    from 0, in the order in which the data set lists them. Missing values become NaN. A data set is downloaded once and
+    then read from `folder`.
 
     Args:
-        data_id: Number of the data set on openml.org. A number always means the same version.
+        data_id: Number of the data set on openml.org. Each version of a data set has its own number.
         folder: Folder for downloaded data sets; scikit-learn's data folder if None.
 
     Returns:
-        Inputs of shape (rows, features), float32; targets of shape (rows,), int32 for classes and float32 for numbers.
+        Inputs and targets. The inputs are float32, of shape (rows, features). The targets have shape (rows,). Classes
+        are int32, and numbers are float32.
 
     Raises:
         ConnectionError: If the data set is not in the folder and openml.org cannot be reached.

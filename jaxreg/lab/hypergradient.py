@@ -1,9 +1,11 @@
 """Learned strengths: the gradient of a validation loss with respect to the logarithms of the strengths.
 
-Forward mode carries one tangent per strength through the whole training. It is exact for any optimiser. Its memory does
-not grow with the number of optimiser steps, but its cost grows with the number of strengths. Implicit differentiation
-uses only the end of the training, where the training loss is at a minimum. It solves one linear system for all
-strengths.
+There are two methods:
+
+- Forward mode carries one tangent per strength through the whole training. The result is exact for any optimiser. The
+  memory does not grow with the number of optimiser steps. The cost grows with the number of strengths.
+- Implicit differentiation uses only the final weights, which must minimise the training loss. One linear system is
+  solved for all strengths.
 """
 
 from collections.abc import Callable
@@ -20,7 +22,7 @@ Loss = Callable[[Any], jax.Array]
 """Function that maps a pytree of logarithms of strengths to a scalar, such as the last validation loss of a run."""
 
 Solve = Callable[[Callable[[Any], Any], Any], Any]
-"""Function of a linear map H on trees and a tree b that returns the tree x with H x = b."""
+"""Function that takes a linear map H on trees and a tree b, and returns the tree x with H x = b."""
 
 
 def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
@@ -74,10 +76,10 @@ def implicit(
         train_loss: Function of (parameters, logarithms of the strengths). It returns the scalar that the training
             minimises, penalty included.
         validation_loss: Function of the parameters that returns a scalar.
-        params: Minimum of the training loss.
+        params: Parameters that minimise the training loss.
         logs: Logarithms of the strengths at which `params` is the minimum.
-        solve: `conjugate_gradients()`, `neumann(…)` or another function of H and b that returns the solution x of H x =
-            b. Both b and x are trees.
+        solve: Solver of the linear system H x = b: `conjugate_gradients()`, `neumann(…)` or your own function, which
+            takes H and b and returns x. H is a function that multiplies a tree by the Hessian. Both b and x are trees.
 
     Returns:
         The gradient, as a tree like `logs`.
@@ -104,14 +106,14 @@ def implicit(
 def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
     """Return a conjugate-gradient solver for linear systems, for the argument `solve` of `implicit`.
 
-    The solver takes a product with a matrix H, and a vector b, and returns the solution x of H x = b.
+    The solver solves H x = b. It takes a function that multiplies a vector by H, and the vector b. It returns x.
 
     If H is positive definite and arithmetic is exact, the solution is exact after n steps, where n is the number of
     weights.
 
     Args:
         steps: Largest number of products with H.
-        tolerance: Tolerance of the residual, relative to b.
+        tolerance: Largest norm of the residual H x - b, relative to the norm of b.
     """
     cg: Any = jax.scipy.sparse.linalg.cg
     return lambda curved, b: cg(curved, b, tol=tolerance, maxiter=steps)[0]
@@ -121,13 +123,13 @@ def neumann(rate: float, terms: int = 100) -> Solve:
     """Return a Neumann-series solver for linear systems, for the argument `solve` of `implicit`.
 
     The solver approximates the solution x of H x = b by rate · Σ (1 - rate · H)^k b, with `terms` terms from k = 0.
+    Gradient descent on xᵀHx / 2 - bᵀx from x = 0 reaches this sum after `terms` steps.
 
-    The sum is the x that gradient descent on xᵀHx / 2 - bᵀx reaches from 0 after `terms` steps. If
-    `rate` is below 1 divided by the largest curvature, the sum is not larger than H⁻¹ b in any direction of curvature.
-    Too few terms then change the strengths too little rather than too much.
+    Let `rate` be below 1 divided by the largest eigenvalue of H. Then the sum is at most as large as the solution along
+    each eigenvector of H. So too few terms change the strengths too little rather than too much.
 
     Args:
-        rate: Step size, below 2 divided by the largest curvature.
+        rate: Step size, below 2 divided by the largest eigenvalue of H.
         terms: Number of terms.
     """
 
@@ -171,8 +173,8 @@ def tune(loss: Loss, logs: Any, steps: int = 10, optimizer: optax.GradientTransf
         loss: Function of the logarithms of the strengths, as in `forward`.
         logs: Logarithms of the strengths at the start.
         steps: Number of trainings.
-        optimizer: Optimiser of the logarithms. The default is Adam with a learning rate of 1, b1 = 0.5 and b2 = 0.7. An
-            update changes each strength by a factor of about e.
+        optimizer: Optimiser of the logarithms. The default is Adam with a learning rate of 1, b1 = 0.5 and b2 = 0.7. It
+            changes each strength by a factor of about e per update.
 
     Example:
         >>> import jax.numpy as jnp

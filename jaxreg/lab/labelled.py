@@ -14,8 +14,8 @@ __all__ = ["Labelled"]
 class Labelled:
     """An array with named dimensions.
 
-    The object is a pytree with one leaf, `values`; `dims` is static. It can be passed to and returned from functions
-    under jit, vmap and scan.
+    The object is a pytree with one leaf, `values`; `dims` is static. Functions under jit, vmap and scan can take and
+    return it.
 
     Args:
         values: Array of rank ``len(dims)``.

@@ -1,8 +1,8 @@
 """Dense, convolution, LSTM and GRU layers with the weights, names and initial values of Keras.
 
-The layers are written for many runs that are trained together. Under `jax.vmap` over runs, each run
-has its own kernels. A matrix product with an additional run axis is still a matrix product. A convolution would become
-a grouped convolution, which is slow on CPUs, so the convolution here is written as a matrix product.
+The layers are written for many runs that `jax.vmap` trains together, each with its own kernels. With an additional
+axis for the runs, a matrix product is still a matrix product. A convolution of JAX becomes a grouped convolution, which
+is slow on CPUs. So `Conv` uses a matrix product instead.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,10 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Map inputs of shape (rows, *places, channels) to outputs of shape (rows, *places - window + 1, filters)."""
+        """Map inputs of shape (rows, *size, channels) to outputs of shape (rows, *output size, filters).
+
+        Along each spatial axis, the output size is size - window + 1.
+        """
         places = x.shape[1:-1]
         if len(places) != len(self.window) or any(p < w for p, w in zip(places, self.window, strict=True)):
             raise ValueError(
@@ -82,9 +85,9 @@ class Conv(nn.Module):
 
 
 class LSTMLayer(nn.Module):
-    """Keras's LSTM layer. Each weight array contains the gates in the order input, forget, cell, output.
+    """Keras's LSTM layer, with a kernel, a recurrent kernel and a bias.
 
-    The arrays are one kernel, one recurrent kernel and one bias.
+    Each of the three arrays contains the weights of the gates in the order `input`, `forget`, `cell`, `output`.
 
     Args:
         units: Number of units, the size of the state.
@@ -113,9 +116,9 @@ class LSTMLayer(nn.Module):
 
 
 class GRULayer(nn.Module):
-    """Keras's GRU layer with `reset_after=True`. Order of the gates: `update`, `reset`, `candidate`.
+    """Keras's GRU layer with `reset_after=True`, which has separate biases for the inputs and the state.
 
-    Inputs and state have separate biases.
+    Each weight array contains the weights of the gates in the order `update`, `reset`, `candidate`.
 
     Args:
         units: Number of units, the size of the state.
@@ -155,16 +158,17 @@ def _kernels(layer: nn.Module, x: jax.Array, units: int, gates: int) -> tuple[ja
 
 
 def orthogonal(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:
-    """Return a random matrix with orthonormal rows, uniformly distributed over all such matrices.
+    """Return a random matrix, uniformly distributed over all matrices with orthonormal rows.
 
     Up to rounding, the matrix is the transpose of the result of `jax.random.orthogonal`. JAX's function calls
-    LAPACK, which several compiled programs cannot use at the same time (see `jaxreg.lab.sweeps.program`). This function
-    uses Gram and Schmidt's method instead: it removes from each row its components along the earlier rows. It does so
-    twice, because a single pass leaves an error proportional to the condition number.
+    LAPACK, which several compiled programs cannot use at the same time (see `jaxreg.lab.sweeps.program`).
+
+    This function uses Gram and Schmidt's method instead, which removes from each row its components along the earlier
+    rows. The components are removed twice, because a single pass leaves an error proportional to the condition number.
 
     Args:
         key: Random key.
-        shape: Numbers of rows and columns, with at most as many rows as columns.
+        shape: Number of rows and number of columns. There may not be more rows than columns.
         dtype: Type of the matrix.
     """
     vectors = jax.random.normal(key, shape[::-1], dtype).T

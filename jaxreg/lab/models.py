@@ -1,8 +1,8 @@
-"""Models: pairs of pure functions, made from modules of Flax Linen, Flax NNX or Equinox.
+"""Models as pure functions, made from modules of Flax Linen, Flax NNX or Equinox; and four networks in Flax Linen.
 
-The networks in this module have Keras's initial weights: Glorot-uniform kernels, orthogonal recurrent kernels, zero
-biases, and 1 in the bias of an LSTM's forget gate. Their outputs are linear. Keras's sigmoid and softmax are part of
-the loss here.
+The networks `MLP`, `CNN`, `LSTM` and `GRU` have Keras's initial weights: Glorot-uniform kernels, orthogonal recurrent
+kernels, zero biases, and 1 in the bias of an LSTM's forget gate. Their outputs are linear, because the loss of
+`jaxreg.lab` includes the sigmoid or softmax that Keras puts on the outputs.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ class Model(NamedTuple):
         init: Function that takes a random key and returns the tree of parameters.
         apply: Function of (parameters, inputs of shape (rows, …)) that returns outputs of shape (rows, outputs).
         train: Function of (parameters, inputs, random key) that training uses in place of `apply`, for noise such as
-            dropout. Each optimiser step has another key. None for `apply`.
+            dropout. Each optimiser step passes a new key. If `train` is None, training uses `apply`.
     """
 
     init: Callable[[jax.Array], Any]
@@ -65,7 +65,7 @@ def nnx(make: Callable[[Any], Any]) -> Model:
     """Make a `Model` from a Flax NNX module that has only parameters and no other state.
 
     Args:
-        make: Function that takes `nnx.Rngs` and returns the module, which takes inputs of shape (rows, …).
+        make: Function that takes `nnx.Rngs` and returns the module. The module takes inputs of shape (rows, …).
 
     Raises:
         ValueError: If the module has state other than parameters.
@@ -99,8 +99,8 @@ def equinox(make: Callable[[jax.Array], Any]) -> Model:
     """Make a `Model` from an Equinox module whose arrays are all parameters.
 
     Args:
-        make: Function that takes a random key and returns the module, which takes one row of the inputs, as Equinox's
-            layers do.
+        make: Function that takes a random key and returns the module. The module takes a single row of the inputs, like
+            all layers of Equinox.
 
     Raises:
         ValueError: If an array of the module does not hold floating-point numbers.
@@ -143,8 +143,12 @@ def _only_parameters(adapter: str, others: Sequence[str]) -> None:
 class MLP(nn.Module):
     """The tutorials' network: one hidden layer of ReLU units, Glorot-uniform kernels, zero biases and linear outputs.
 
-    For two classes it has one output, the logit of the second class. The sigmoid that Keras puts on this output is part
-    of the loss here.
+    For two classes, use one output: the logit of the second class. The sigmoid that Keras puts on this output is part
+    of the loss of `jaxreg.lab`.
+
+    Args:
+        hidden: Number of hidden units.
+        outputs: Number of outputs per row.
     """
 
     hidden: int = 500
@@ -164,7 +168,7 @@ class CNN(nn.Module):
 
     Args:
         filters: Number of filters of each convolution.
-        window: Size of a filter along each spatial axis: (3,) as in Keras's Conv1D, (3, 3) as in its Conv2D.
+        window: Size of a filter along each spatial axis: (3,) for a sequence, (3, 3) for an image.
         outputs: Number of outputs per row.
 
     Raises:
@@ -184,7 +188,7 @@ class CNN(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Map inputs of shape (rows, *places, channels) to outputs of shape (rows, outputs)."""
+        """Map inputs of shape (rows, *spatial, channels) to outputs of shape (rows, outputs)."""
         for number, filters in enumerate(self.filters):
             x = nn.relu(Conv(filters, tuple(self.window), name=_numbered("conv", number))(x))
         return Dense(self.outputs, name="output")(x.reshape(len(x), -1))
@@ -194,8 +198,8 @@ class LSTM(nn.Module):
     """A stack of LSTM layers, then a linear layer on the final hidden state.
 
     The weights of the first layer are `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`, with the gates in Keras's
-    order i, f, c, o. Those of the second layer are `lstm_1/…`. A bidirectional layer has `lstm/forward/…` and
-    `lstm/backward/…`.
+    order i, f, c, o. The weights of the second layer are `lstm_1/…`. A bidirectional layer has the weights
+    `lstm/forward/…` and `lstm/backward/…`.
 
     Args:
         units: Number of units of each layer, per direction.
@@ -230,8 +234,8 @@ class GRU(nn.Module):
     """A stack of GRU layers, then a linear layer on the final hidden state.
 
     The weights of the first layer are `gru/kernel`, `gru/recurrent_kernel` and `gru/bias`, with the gates in Keras's
-    order z, r, h. As in Keras with its default `reset_after=True`, the bias has one row for the inputs and one for the
-    state.
+    order z, r, h. The bias has one row for the inputs and one for the state, as in Keras with the default
+    `reset_after=True`.
 
     Args:
         units: Number of units of each layer, per direction.

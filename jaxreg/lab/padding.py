@@ -1,8 +1,10 @@
 """Networks of several widths or depths in one compiled program: a small network is padded with weights that are 0.
 
-A unit whose incoming and outgoing weights are 0 adds nothing to the outputs. Nor does a residual block whose weights
-are 0. Here these weights are also masked, so their gradients are 0 and every common optimiser leaves them at 0. So the
-arrays of all sizes have the same shape, and the size can be traced, like a strength.
+A unit adds nothing to the outputs if its incoming and outgoing weights are 0. A residual block adds nothing if all its
+weights are 0. So a small network can be stored in arrays with the shapes of the largest network. Because the shapes are
+fixed, the size of the network can be a traced number.
+
+The padding is masked. Its gradients are 0, so every common optimiser leaves it at 0.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,20 +24,21 @@ __all__ = ["any_depth", "any_width"]
 def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[jax.Array | int], Model]:
     """Return a function that makes a `Model` of any given layer width. The width may be a traced number.
 
-    The arrays of all models have the shapes of the widest model. A narrower model starts with the weights that
-    `make(width)` draws from the same key, padded with zeros. Except for rounding, it trains as the model of
-    `make(width)` does. Each run takes as much time as a run of the widest model.
+    The arrays of all models have the shapes of the widest model. A narrower model starts with the initial weights of
+    `make(width)`, padded with zeros. Up to rounding, the padded model trains exactly like the model `make(width)`. Each
+    run takes as much time as a run of the widest model.
 
-    Several layers may depend on the width. An axis that grows with it must have k · width entries for a fixed k, in k
-    blocks of `width` entries. This holds for the filters of a convolution and for the gates of an LSTM.
+    Several layers may depend on the width. If an axis of a parameter grows with the width, its length must be k · width
+    for a fixed k, and its entries must form k blocks of `width` entries. The filters of a convolution (k = 1) and the
+    gates of an LSTM (k = 4) meet this condition.
 
     A penalty or constraint acts on the padded arrays:
 
-    - L1, L2, weight decay, `MaxNorm` and `NonNeg` act as on the narrow model, because they keep zeros and do not depend
-      on the number of weights.
-    - `UnitNorm` and other rules that change zeros train the same network if each unit is a separate group. The stored
-      norms `norm/…` then contain the padding too.
-    - `MaxRMS`, `Simplex` and other rules that depend on the number of weights act differently than on the narrow model.
+    - L1, L2, weight decay, `MaxNorm` and `NonNeg` have the same effect as on the model `make(width)`. They keep zeros,
+      and they do not depend on the number of weights.
+    - `UnitNorm` and other rules that change zeros also have the same effect, if each unit is a separate group. However,
+      the stored norms `norm/…` then include the padding.
+    - `MaxRMS`, `Simplex` and other rules that depend on the number of weights have a different effect.
 
     Args:
         make: Function that takes a width and returns the model of that width, such as
@@ -44,10 +47,10 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
 
     Raises:
         ValueError: If there are fewer than two different widths, or an axis of the parameters does not grow in
-            proportion to the width. The returned function raises if its width is not one of `widths`, or if its width
-            is an axis of a sweep with such a value. Any other traced width that is not one of them gives NaN. A model
-            raises when it is called, if units whose weights are all zero change its outputs, as in a layer norm over
-            units.
+            proportion to the width. The returned function raises if its width is not in `widths`. If its width is the
+            axis of a sweep, all values of the axis are checked. Other traced widths cannot be checked: a width that is
+            not in `widths` then gives NaN weights. A model raises when it is called, if units whose weights are all
+            zero change its outputs, as in a layer norm over units.
 
     Returns:
         A function from a width to a `Model`.
@@ -71,26 +74,27 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
 def any_depth(make: Callable[[int], Model], depths: Sequence[int]) -> Callable[[jax.Array | int], Model]:
     """Return a function that makes a `Model` of any given number of residual blocks. The number may be traced.
 
-    The arrays of all models have the shapes of the deepest model. A shallower model starts with the weights that
-    `make(depth)` draws from the same key, and the weights of the other blocks are 0. Except for rounding, it trains as
-    the model of `make(depth)` does. Each run takes as much time as a run of the deepest model.
+    The arrays of all models have the shapes of the deepest model. A shallower model starts with the initial weights of
+    `make(depth)`, and with weights of 0 in the remaining blocks. Up to rounding, the padded model trains exactly like
+    the model `make(depth)`. Each run takes as much time as a run of the deepest model.
 
     A block must add to its input, x + f(x), and f must give 0 if all its weights are 0, as in
-    ``x + Dense(units)(relu(Dense(units)(x)))``. A layer norm inside f is allowed. All parameters of a model must have
-    the same path and shape in the deeper models, so give the output layer a name of its own.
+    ``x + Dense(units)(relu(Dense(units)(x)))``. A layer norm inside f is allowed. Each parameter of a model must have
+    the same path and shape in all deeper models. So give the output layer a fixed name, as in the example.
 
-    A penalty or constraint acts on each layer as on that of `make(depth)`. The stored norms `norm/…` of absent blocks
-    are those of zeros, or of what a constraint such as `UnitNorm` makes of zeros.
+    A penalty or constraint acts on each layer as in the model `make(depth)`. The stored norms `norm/…` include those of
+    the padding blocks. They are 0, unless a constraint such as `UnitNorm` changes zeros.
 
     Args:
         make: Function that takes a depth and returns the model of that depth.
         depths: All depths that are used, two or more.
 
     Raises:
-        ValueError: If there are fewer than two different depths, or a parameter of a model has another shape in a
-            deeper one or is missing there. The returned function raises if its depth is not one of `depths`, or if its
-            depth is an axis of a sweep with such a value. Any other traced depth that is not one of them gives NaN. A
-            model raises when it is called, if blocks whose weights are all zero change its outputs.
+        ValueError: If there are fewer than two different depths, or a parameter of a model is missing in a deeper model
+            or has another shape there. The returned function raises if its depth is not in `depths`. If its depth is
+            the axis of a sweep, all values of the axis are checked. Other traced depths cannot be checked: a depth that
+            is not in `depths` then gives NaN weights. A model raises when it is called, if blocks whose weights are all
+            zero change its outputs.
 
     Returns:
         A function from a depth to a `Model`.

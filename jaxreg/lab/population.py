@@ -1,8 +1,8 @@
 """Searches over strengths that train many runs together: paths, successive halving, population-based training.
 
-A run is an entry along the leading axis of every leaf of a pytree. `advance` trains one run: it maps (state, strengths)
-to the state after some more training. `loss` measures one run: it maps a state to a scalar. The functions below map
-both over all runs.
+The states of all runs form one pytree. The leading axis of each leaf counts the runs. `advance` trains one run: it maps
+(state, strengths) to the state after some more training. `loss` measures one run: it maps a state to a scalar. The
+functions below apply `advance` and `loss` to all runs together.
 """
 
 import dataclasses
@@ -38,8 +38,7 @@ def zeroing_strength(rule: Any, gradient: jax.Array) -> jax.Array:
     A regularisation path starts at this strength.
 
     Args:
-        rule: Penalty with a proximal step and a `strength`, such as `L1(1.0)`; the value of its strength does not
-            matter.
+        rule: Penalty with a proximal step and a `strength`, such as `L1(1.0)`. The value of the strength is ignored.
         gradient: Gradient of the loss with respect to the weights, at weights of 0.
 
     Example:
@@ -67,8 +66,7 @@ def warm_path(advance: Advance, state: Any, strengths: jax.Array) -> Any:
     Args:
         advance: Function of (state, strength) that trains and returns the new state. Each training starts from trained
             weights, so it can be short.
-        state: State at the start of the first training: zero weights, if the strengths decrease from
-            `zeroing_strength`.
+        state: State before the first training. If the strengths decrease from `zeroing_strength`, use zero weights.
         strengths: Strengths in order: an array or a pytree of arrays.
 
     Returns:
@@ -96,7 +94,7 @@ class Survivors(NamedTuple):
         state: State of each run, along a leading axis.
         strengths: Strengths of each run.
         losses: Loss of each run, of shape (runs,).
-        lanes: Index of each run among the runs at the start.
+        lanes: Index of each run among the initial runs. A copy has the index of its original.
     """
 
     state: Any
@@ -113,12 +111,12 @@ def successive_halving(
     Diverged runs count as the worst. With `keep=0.5`, each rung trains half as many runs as the rung before.
 
     Args:
-        advance: Function of the (state, strengths) of one run that returns the state after the training of a rung.
-        loss: Function of the state of one run that returns the validation loss.
+        advance: Function of the (state, strengths) of one run. It trains the run for one rung and returns its state.
+        loss: Function that maps the state of one run to the validation loss.
         state: State of all runs, along a leading axis.
         strengths: Strengths of all runs, along a leading axis.
         rungs: Number of rungs; no run is dropped after the last rung.
-        keep: Share of runs that continue, between 0 and 1; at least one run continues.
+        keep: Share of runs that continue after a rung, between 0 and 1. At least one run continues.
 
     Example:
         >>> import jax.numpy as jnp
@@ -158,14 +156,15 @@ def population_training(
     The copies continue from the states of the best runs, with randomly changed strengths.
 
     Args:
-        advance: Function of the (state, logarithms of strengths) of one run that returns the state after a round.
-        loss: Function of the state of one run that returns the validation loss.
+        advance: Function of the (state, logarithms of strengths) of one run. It trains the run for one round and
+            returns its state.
+        loss: Function that maps the state of one run to the validation loss.
         state: State of all runs, along a leading axis.
         logs: Logarithms of the strengths of all runs, along a leading axis.
         key: Random key for the changes of the strengths.
-        rounds: Number of rounds; nothing changes after the last round.
+        rounds: Number of rounds; no run is replaced after the last round.
         share: Share of runs that are replaced after each round, at most one half.
-        spread: Standard deviation of a change, in e-folds.
+        spread: Standard deviation of the random change of a logarithm.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -227,13 +226,13 @@ def closing_in(
     Unlike gradient descent, this search also works for a loss that is not smooth.
 
     Args:
-        loss: Function of the logarithms of the strengths of one run that returns the validation loss of a whole
-            training.
-        met: Points to start with. The same number of points is kept after each round.
+        loss: Function of the logarithms of the strengths of one run. It makes the whole training of the run and returns
+            the validation loss.
+        met: Points to start with. Each round keeps the best points, as many as there are in `met`.
         key: Random key for the new points.
-        spreads: Standard deviation of the new points in each round, in e-folds.
-        count: Number of new points per round, distributed over the points kept so far.
-        ends: Smallest and largest logarithm; new points beyond them are clipped.
+        spreads: Standard deviation of the random change of a logarithm, for each round.
+        count: Number of new points per round. Each kept point gets an equal share of them.
+        ends: Smallest and largest logarithm. New points beyond the ends are clipped.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -255,8 +254,8 @@ def closing_in(
 def evaluated(loss: Callable[[Any], jax.Array], logs: Any, keep: int) -> Points:
     """Compute the losses of all points, and return the `keep` points with the lowest losses.
 
-    A point consists of the logarithms of the strengths of one run. `logs` has one point per entry of its leading axis.
-    A point whose training diverged counts as the worst.
+    A point consists of the logarithms of the strengths of one run. The leading axis of `logs` counts the points. A
+    point whose training diverges gets an infinite loss.
     """
     return _first(Points(logs, _ranked(jax.vmap(loss)(logs))), keep)
 

@@ -1,10 +1,12 @@
-"""Load and save weights as arrays by path, in .npz, safetensors or CSV files and in Keras's layouts.
+"""Load and save weights in .npz, safetensors or CSV files, and convert weights from and to Keras's layouts.
 
-A file contains one array per weight. An array is found by the path of its weight, such as `lstm/recurrent_kernel`; see
-`jaxreg.paths`. `filled` puts such arrays into the parameters of a model of any framework, so weights from all sources
-are loaded in the same way:
+The functions for loading return a dict with one array per weight. The key is the path of the weight, such as
+`lstm/recurrent_kernel`; see `jaxreg.paths`. `filled` puts the arrays into the parameters of a model of any framework:
 
     params = filled(params, load_csv("folder"))
+
+`from_keras` puts the weights of a Keras model into the parameters:
+
     params = from_keras(params, {w.path: numpy.asarray(w) for w in keras_model.weights})
 """
 
@@ -55,12 +57,12 @@ def named(params: Tree) -> dict[str, np.ndarray]:
 def filled(like: Tree, arrays: Arrays) -> Tree:
     """Return a tree with the structure of `like`, filled with the given arrays. Arrays are matched to leaves by path.
 
-    Each leaf has the dtype of its leaf in `like`.
+    Each array is cast to the dtype of its leaf in `like`.
 
     Args:
         like: Parameters, or their shapes (`jax.eval_shape(model.init, key)`).
-        arrays: Dict from path to array. An array has the shape of its leaf in `like`, or the shape of its matrix in a
-            CSV file. In such a matrix all axes except the last are flattened, and a bias is a row or a column.
+        arrays: Dict from path to array. An array has the shape of its leaf in `like`, or the shape of a matrix that
+            `load_csv` returns. In a matrix, all axes except the last are flattened, and a bias is a row or a column.
 
     Raises:
         ValueError: If a weight is missing, has the wrong shape, or does not exist in `like`.
@@ -91,10 +93,10 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
 
     Examples of paths are `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`.
 
-    Dense layers, convolutions and the LSTM and GRU of `jaxreg.lab` have Keras's layout already. The cells
-    `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `SimpleCell` of Flax Linen and Flax NNX are converted to it. Gates
-    of an LSTM are joined in the order i, f, c, o, and gates of a GRU in the order z, r, h. The scale and bias of a
-    normalisation are called gamma and beta.
+    Dense layers, convolutions and the LSTM and GRU of `jaxreg.lab` have Keras's layout already. Four cells of Flax
+    Linen and Flax NNX are converted: `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `SimpleCell`. The gates of an LSTM
+    are joined in the order i, f, c, o. The gates of a GRU are joined in the order z, r, h. The scale and bias of a
+    normalisation layer get the names gamma and beta.
 
     Args:
         params: Parameters of a Flax model: Linen's dicts, or `nnx.state(model, nnx.Param)`.
@@ -115,26 +117,26 @@ def to_keras(params: Tree) -> dict[str, np.ndarray]:
 def from_keras(like: Tree, arrays: Arrays) -> Tree:
     """Return the weights of a Keras model as a tree with the structure of `like`. This is the inverse of `to_keras`.
 
-    A Keras path is shortened before it is matched. Names of cells are removed, and leading parts are removed until the
-    rest is a path in `like`. There `forward_lstm` may be called `forward`. So
+    A path of Keras is shortened until it is a path in `like`. The name of a cell, such as `lstm_cell`, is removed, and
+    so are leading keys, such as `sequential`. The key `forward_lstm` may be shortened to `forward`. For example,
     `sequential/lstm/forward_lstm/lstm_cell/kernel` is matched with `lstm/forward/kernel`.
 
-    The layers of `like` have the same names as in the Keras model. In Flax Linen, name the cell and not the `nn.RNN`
-    around it: `nn.RNN(nn.OptimizedLSTMCell(5, name="lstm"))`. In Flax NNX, the name is the attribute:
+    The layers of `like` must have their names in the Keras model. In Flax Linen, name the cell and not the `nn.RNN`
+    around the cell: `nn.RNN(nn.OptimizedLSTMCell(5, name="lstm"))`. In Flax NNX, the attribute is the name:
     `self.lstm = nnx.RNN(nnx.OptimizedLSTMCell(3, 5, rngs=rngs))`.
 
-    A GRU in Keras has `reset_after=True`, the default. NNX's `GRUCell` has no bias of the state for the candidate, so
-    that bias must be 0 in Keras.
+    A GRU in Keras must have `reset_after=True`, which is the default. If `like` has a `GRUCell` of NNX, the last third
+    of the recurrent bias in Keras must be 0, because NNX has no such bias.
 
     Args:
         like: Parameters of a model, such as `nnx.state(model, nnx.Param)`, or their shapes. Dense layers,
-            convolutions, normalisations and the cells that `to_keras` lists are supported. For the moving statistics of
-            a batch normalisation, call the function again with the model's `batch_stats`.
+            convolutions, normalisation layers and the cells that `to_keras` lists are supported. For the moving
+            statistics of batch normalisation, call the function again with the `batch_stats` of the model as `like`.
         arrays: Weights by their path in Keras: `{w.path: numpy.asarray(w) for w in keras_model.weights}`.
 
     Raises:
-        ValueError: If a weight is missing, has the wrong shape, or does not exist in `like`. Also if NNX's `GRUCell`
-            has no place for a bias.
+        ValueError: If a weight is missing, has the wrong shape, or does not exist in `like`. If two arrays match one
+            weight. If a `GRUCell` of NNX lacks a bias that is not 0 in Keras.
 
     Example:
         >>> import jax, numpy as np
@@ -171,7 +173,7 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
 
 
 def save_npz(file: str | Path, params: Tree) -> None:
-    """Save the leaves of `params` in an .npz file of NumPy, each under its path.
+    """Save the leaves of `params` in an .npz file of NumPy. The name of each array is the path of its leaf.
 
     Raises:
         ValueError: If a leaf has a dtype that .npz does not support, such as bfloat16.
@@ -185,10 +187,10 @@ def save_npz(file: str | Path, params: Tree) -> None:
 
 
 def load_npz(file: str | Path) -> dict[str, np.ndarray]:
-    """Load the arrays of an .npz file as a dict from path to array. Pickled objects are not read.
+    """Load the arrays of an .npz file as a dict from path to array.
 
     Raises:
-        ValueError: If the file has another format or is incomplete, or holds pickled objects.
+        ValueError: If the file has another format, is incomplete, or contains pickled objects.
     """
     if not zipfile.is_zipfile(file):
         raise ValueError(f"{file} is not a .npz file or is incomplete; expected a file written by numpy.savez")
@@ -197,7 +199,7 @@ def load_npz(file: str | Path) -> dict[str, np.ndarray]:
 
 
 def save_safetensors(file: str | Path, params: Tree) -> None:
-    """Save the leaves of `params` in a safetensors file, each under its path. Any dtype works, including bfloat16."""
+    """Save the leaves of `params` in a safetensors file by their paths. Any dtype works, including bfloat16."""
     safetensors.numpy.save_file({path: np.asarray(a, order="C") for path, a in named(params).items()}, file)
 
 
@@ -216,8 +218,8 @@ def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:
 def save_csv(folder: str | Path, params: Tree) -> None:
     """Save each leaf of `params` as a CSV file `folder/<path>.csv`, with one column per unit.
 
-    All axes except the last are flattened into the lines of the file. A bias has one number per line. Numbers have
-    enough digits to be read back exactly.
+    All axes of a kernel except the last are flattened into the lines of the file. A bias has one number per line.
+    Numbers have enough digits to be read back exactly.
     """
     for path, array in named(params).items():
         file = Path(folder) / f"{path}.csv"

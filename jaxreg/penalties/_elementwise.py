@@ -22,7 +22,7 @@ def _soft_threshold(x: jax.Array, threshold: jax.Array) -> jax.Array:
 
 
 def of_norm(dual: jax.Array, strength: Number, budget: Number) -> jax.Array:
-    """Return the minimum of strength · norm(u) + ⟨slope, u⟩ subject to strength · norm(u) ≤ `budget`.
+    """Return the minimum over u of strength · norm(u) + ⟨slope, u⟩, subject to strength · norm(u) ≤ `budget`.
 
     Args:
         dual: Dual norm of the slope: its largest inner product with a point of norm 1.
@@ -45,7 +45,7 @@ def _of_squares(total: jax.Array, strength: Number) -> jax.Array:
 class L1(Penalty):
     """Sum of absolute values: strength · Σ|w|, with gradient 0 at 0.
 
-    Keras on JAX has the gradient `strength` at 0, so biases that start at 0 differ from Keras after the first step.
+    Keras on JAX has the gradient `strength` at 0. So biases that start at 0 differ from those of Keras after one step.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -79,7 +79,7 @@ class L1(Penalty):
         return _soft_threshold(x, as_wide(step, x) * as_wide(self.strength, x)).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`."""
+        """Return the minimum over u of penalty(u) + ⟨slope, u⟩, subject to penalty(u) ≤ `budget`."""
         x = wide(slope)
         return of_norm(jnp.max(jnp.abs(x), initial=0), as_wide(self.strength, x), budget)
 
@@ -88,7 +88,7 @@ class L1(Penalty):
 class L2(Penalty):
     """Sum of squares: strength · Σw², without a factor ½, as in Keras.
 
-    Coupled weight decay d has the same gradient if d = 2 · strength.
+    The gradient equals that of coupled weight decay d = 2 · strength.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -131,8 +131,8 @@ class L2(Penalty):
 class L1L2(Penalty):
     """Sum of absolute values and of squares (elastic net): l1 · Σ|w| + l2 · Σw².
 
-    The gradient at 0 is 0. Keras on JAX has the gradient `l1` there, so biases that start at 0 differ from Keras after
-    the first step.
+    The gradient at 0 is 0. Keras on JAX has the gradient `l1` at 0. So biases that start at 0 differ from those of
+    Keras after one step.
 
     Args:
         l1: Strength of the absolute values, at least 0: a float, an array or an Optax schedule.
@@ -169,7 +169,7 @@ class L1L2(Penalty):
         return (_soft_threshold(x, step * l1) / (1 + 2 * step * l2)).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return a lower bound on the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`."""
+        """Return a lower bound on the minimum over u of penalty(u) + ⟨slope, u⟩, for penalty(u) ≤ `budget`."""
         # Dropping either part gives a lower bound. The larger one is the minimum if one of the strengths is 0.
         x = wide(slope)
         excess = _soft_threshold(jnp.abs(x), as_wide(self.l1, x))
@@ -181,8 +181,8 @@ class L1L2(Penalty):
 class Lp(Penalty):
     """Sum of p-th powers of absolute values: strength · Σ|w|^p, with gradient 0 at 0.
 
-    For p < 1 the gradient grows without limit near 0. For p = 1 it jumps at 0. `jaxreg.p_norm_decay` takes bounded
-    steps for such powers.
+    For p < 1 the gradient grows without limit near 0. For p = 1 the gradient jumps at 0. In both cases,
+    `jaxreg.p_norm_decay` takes bounded steps.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -218,8 +218,8 @@ class Lp(Penalty):
 class MCP(Penalty):
     """Minimax concave penalty (MCP): like L1 for small weights, and constant for |w| ≥ γ · strength.
 
-    It is Σ (strength · a - a² / (2γ)), where a = min(|w|, γ · strength). It sets weights to 0 as L1 does, but does not
-    shrink weights larger than γ · strength. It is not convex.
+    With a = min(|w|, γ · strength), the penalty is Σ (strength · a - a² / (2γ)). Like L1, it sets weights to 0. Unlike
+    L1, it does not shrink weights larger than γ · strength. It is not convex.
 
     Args:
         strength: Slope of the penalty just above 0, at least 0: a float, an array or an Optax schedule.
@@ -253,10 +253,11 @@ class MCP(Penalty):
         return jnp.sum(sizes * (strength - sizes / (2 * gamma)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: small weights become 0, and weights of at least γ · strength do not change.
+        """Return the proximal step: small weights become 0, and large weights do not change.
 
-        Weights up to step · strength become 0. Between these magnitudes the step is linear (a firm threshold). If
-        `step` is at least γ, the proximal step is a hard threshold at strength · √(step · γ).
+        Weights up to step · strength become 0, and weights above γ · strength do not change. In between, the result
+        grows linearly with the weight (a firm threshold). If `step` is at least γ, the proximal step is instead a hard
+        threshold: weights up to strength · √(step · γ) become 0, and larger weights do not change.
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))
@@ -270,9 +271,11 @@ class MCP(Penalty):
 class Huber(Penalty):
     """Huber penalty: quadratic for weights up to δ, and linear for larger weights.
 
-    It is strength · Σ h(w), where h(w) is w² / 2 up to |w| = δ, and δ (|w| - δ / 2) beyond. The gradient grows with the
-    weight up to δ, and is constant beyond. With Adam, `jaxreg.decay(Huber(d, δ))` gives AdamHD with weight decay d. If
-    δ is larger than all weights, it gives AdamW with weight decay d.
+    The penalty is strength · Σ h(w). Up to |w| = δ, h(w) = w² / 2, so the gradient grows with the weight. For larger
+    weights, h(w) = δ (|w| - δ / 2), so the gradient has constant magnitude.
+
+    With Adam, `jaxreg.decay(Huber(d, δ))` gives AdamHD with weight decay d. If δ is larger than all weights, the result
+    is AdamW with weight decay d.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -326,8 +329,8 @@ class SCAD(Penalty):
     - (2 γ s |w| - w² - s²) / (2 (γ - 1)) if s < |w| ≤ γ s
     - s² (γ + 1) / 2 if |w| > γ s
 
-    So its slope is s up to |w| = s, then falls linearly, and is 0 from γ s on. The penalty sets weights to 0 as L1
-    does, but does not shrink large weights. It is not convex.
+    So the slope is s up to |w| = s. It then falls linearly to 0 at |w| = γ s, and stays 0. Like L1, the penalty sets
+    weights to 0. Unlike L1, it does not shrink large weights. It is not convex.
 
     Args:
         strength: Slope of the penalty just above 0, at least 0: a float, an array or an Optax schedule.
@@ -359,10 +362,11 @@ class SCAD(Penalty):
         return jnp.sum(_clipped_deviation(magnitudes(x), as_wide(self.strength, x), as_wide(self.gamma, x)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: a soft threshold for small weights. Weights of at least γ · strength do not change.
+        """Return the proximal step: a soft threshold for small weights, and no change for large weights.
 
-        Between the two the step is linear. If `step` is at least γ - 1, there is no linear part. Then the result is the
-        soft threshold or w, whichever has the smaller objective.
+        Weights up to (1 + step) · strength get the soft threshold, and weights above γ · strength do not change. In
+        between, the result grows linearly with the weight. If `step` is at least γ - 1, each weight instead gets
+        the soft threshold or does not change, whichever has the smaller objective.
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))
@@ -391,7 +395,7 @@ def _clipped_deviation(sizes: jax.Array, strength: Number, gamma: Number) -> jax
 class LogSum(Penalty):
     """Sum of logarithms of absolute values: strength · Σ log(1 + |w| / ε), with gradient 0 at 0.
 
-    Its slope, strength / (ε + |w|), is largest near 0. So compared with L1, it sets more weights to 0 and shrinks large
+    The slope strength / (ε + |w|) is largest near 0. So the penalty sets more weights to 0 than L1, and shrinks large
     weights less. It is not convex.
 
     Args:

@@ -14,7 +14,7 @@ from jaxreg._sharding import partitioned
 from jaxreg.penalties._elementwise import of_norm
 
 NEWTON_STEPS = 12
-"""Newton steps for the norm of a group with one step size per weight. At most 10 were needed in 48,000 random cases."""
+"""Number of Newton steps in `_shrink_in_metric`. In 48,000 random cases, 10 steps were always enough."""
 
 
 @hyperparameters
@@ -57,8 +57,9 @@ class GroupLasso(Penalty):
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step: lower the norm of every group of n weights by step · strength · √n, stopping at 0.
 
-        An array `step` with one value per weight also changes the direction of a group; see `_shrink_in_metric`. With
-        a single `step`, a weight that is NaN stays NaN, but the other weights of its group become 0.
+        With a single `step`, a group keeps its direction. If one of its weights is NaN, this weight stays NaN, and the
+        other weights of the group become 0. With an array `step` of one value per weight, the direction of a group
+        changes too; see `_shrink_in_metric`.
         """
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         reach = as_wide(step, x) * as_wide(self.strength, x) * _root_size(w, axes)
@@ -117,8 +118,8 @@ class Linf(Penalty):
     """Largest absolute value in each group g, summed over all groups: strength · Σ_g max|w_g|.
 
     By default, a group consists of the incoming weights of one unit. The gradient is 0 at a group of zeros. The penalty
-    makes the largest weights of a group equal in magnitude, so the group has a small range. This suits quantisation
-    with one scale per group. `LinfBall` is the corresponding constraint.
+    makes the largest weights of a group equal in magnitude, so the range of the group becomes small. A small range
+    suits quantisation with one scale per group. `LinfBall` is the corresponding constraint.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -153,8 +154,8 @@ class Linf(Penalty):
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step: clip the weights of each group at a common magnitude.
 
-        This magnitude c solves Σ max(|w_i| - c, 0) / step_i = strength, where step_i is the step size of the weight
-        w_i. If the sum is below the strength even at c = 0, the group becomes 0.
+        The magnitude c of a group is the solution of Σ max(|w_i| - c, 0) / step_i = strength. Here step_i is the step
+        size of the weight w_i. If the sum is below the strength even at c = 0, the group becomes 0.
         """
         if w.size == 0:
             return w
@@ -183,14 +184,14 @@ class Linf(Penalty):
 class NormTarget(Penalty):
     """Squared distance of each group's norm from a target: strength/2 · Σ_g (‖w_g‖ - target)².
 
-    By default, a group consists of the incoming weights of one unit. With `jaxreg.decay`, its norm decays towards the
-    target instead of 0, as in AdamWN. The gradient of a group is strength · (1 - target / ‖w‖) w. A group of zeros has
-    no direction and stays zero. The penalty is not convex.
+    By default, a group consists of the incoming weights of one unit. With `jaxreg.decay`, the norm of a group decays
+    towards the target instead of 0, as in AdamWN. A group of zeros has no direction and stays zero. The penalty is not
+    convex. Its gradient for a group is strength · (1 - target / ‖w_g‖) w_g.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
-        target: Norm at which the penalty is 0: one number of at least 0, or one per group: a float, an array or an
-            Optax schedule.
+        target: Norm at which the penalty is 0. Non-negative float, array or Optax schedule. An array may contain one
+            target per group.
         axis: Axes of one group. Default: the fan-in axes, one group per unit.
 
     Raises:

@@ -18,8 +18,9 @@ from jaxreg._sharding import partitioned
 class Orthogonal(Penalty):
     """Deviation of the columns from orthonormality: strength · ‖WᵀW - I‖² = strength · Σ (σ_i² - 1)².
 
-    A matrix with more columns than rows cannot have orthonormal columns. Its rows are penalised instead: ‖WWᵀ - I‖²,
-    which has the same gradient. The penalty is not convex and has no proximal step. For Keras's formula see
+    The σ_i are the singular values of the kernel W. A matrix with more columns than rows cannot have orthonormal
+    columns. So the rows of such a matrix are penalised instead, by strength · ‖WWᵀ - I‖². The gradient is the same for
+    rows and columns. The penalty is not convex and has no proximal step. For Keras's formula see
     `jaxreg.keras.OrthogonalRegularizer`.
 
     Args:

@@ -18,9 +18,9 @@ from jaxreg._sharding import partitioned
 class ToReference(Penalty):
     """Penalty on the difference from reference weights: penalty(w - reference).
 
-    With L2 it is strength · Σ(w - w_ref)². This is L2-SP if the reference contains the pre-trained weights, and L2-init
-    if it contains the initial weights. With L1 most weights stay equal to the reference. `jaxreg.to_reference` makes
-    one `ToReference` per leaf of a tree.
+    With `L2(strength)`, the penalty is strength · Σ (w - reference)². It is called L2-SP if the reference contains
+    pre-trained weights, and L2-init if the reference contains the initial weights. With L1, most weights stay equal to
+    the reference. `jaxreg.to_reference` makes one `ToReference` per leaf of a tree.
 
     Args:
         penalty: Penalty of this package, such as `L2(0.001)`.
@@ -76,7 +76,7 @@ class ToReference(Penalty):
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
         """Return the minimum of penalty(u - reference) + ⟨slope, u⟩ subject to penalty(u - reference) ≤ `budget`.
 
-        It may be a lower bound on this minimum, as for the wrapped penalty.
+        If the wrapped penalty returns a lower bound on its minimum, the result is a lower bound too.
         """
         reference = jnp.asarray(self.reference, wide(slope).dtype)
         return jnp.real(jnp.vdot(slope, reference)) + self.penalty.linear_minimum(slope, budget)
@@ -142,7 +142,7 @@ class Wasserstein(Penalty):
         return (x + share / (1 + share) * (aims - x)).astype(w.dtype)
 
     def needs_order(self) -> bool:
-        """Require real weights: complex weights cannot be sorted."""
+        """Return True: the penalty rejects complex weights, because they cannot be sorted."""
         return True
 
     def _of_same_rank(self, w: jax.Array) -> jax.Array:

@@ -77,9 +77,11 @@ class Spectral(Penalty):
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step, which moves the largest singular values towards the target.
 
-        It clips the singular values at a number c. With s = step · strength, c solves s · (c - target) = Σ max(σ_i - c,
-        0). If the k largest singular values exceed c, then c = (σ₁ + … + σ_k + s · target) / (s + k). Any other k gives
-        a smaller quotient. If σ₁ is below the target, only σ₁ changes. It rises to (σ₁ + s · target) / (s + 1).
+        Let s = step · strength. If σ₁ is above the target, all singular values are clipped at the number c that solves
+        s · (c - target) = Σ max(σ_i - c, 0). If k singular values exceed c, then c is the quotient
+        (σ₁ + … + σ_k + s · target) / (s + k). No other k gives a larger quotient, so c is the maximum over all k.
+
+        If σ₁ is below the target, only σ₁ changes: it rises to (σ₁ + s · target) / (s + 1).
         """
         refuse_steps(self, step)
         x = wide(w)
@@ -100,7 +102,7 @@ class Spectral(Penalty):
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
         """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u, or -inf if `target` is not 0.
 
-        The penalty is convex only for a target of 0. The argument `budget` is not used.
+        For a target above 0 the penalty is not convex, and -inf is a lower bound. The argument `budget` is not used.
         """
         # The conjugate of the square of a norm is the square of its dual norm, the sum of the singular values.
         x = wide(slope)
@@ -162,7 +164,7 @@ class Nuclear(Penalty):
 
     @partitioned(number=True)
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`."""
+        """Return the minimum over u of penalty(u) + ⟨slope, u⟩, subject to penalty(u) ≤ `budget`."""
         x = wide(slope)
         rows = to_rows(x, group_axes(slope.ndim, self.axis))
         largest = _largest_singular_value(rows) if x.size else jnp.zeros(())

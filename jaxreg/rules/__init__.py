@@ -1,4 +1,4 @@
-"""Rules that map parameters to penalties or constraints, and functions that apply them to a tree."""
+"""Rules that assign penalties or constraints to parameters, and functions that apply rules to a tree of parameters."""
 
 from typing import TYPE_CHECKING
 

@@ -66,9 +66,9 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
 def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf]]]:
     """Return a list of (rule, indices of leaves, leaves): one entry per leaf with a rule, or per `joint` rule.
 
-    A joint rule, such as `jaxreg.TreeNorm`, maps a list of arrays to a list of arrays. Its leaves are grouped by
-    pattern, not by object identity, because `jax.jit` does not preserve identity. If `rules` is a single joint rule,
-    all kernels form one group, including recurrent kernels.
+    A joint rule, such as `jaxreg.TreeNorm`, maps a list of arrays to a list of arrays. All leaves that match its
+    pattern form one group. Rules are not compared by identity, because `jax.jit` does not preserve identity. If `rules`
+    is a single joint rule, all kernels form one group, including recurrent kernels.
     """
     found: dict[Any, tuple[Rule, list[int], list[Leaf]]] = {}
     for place, (leaf, pattern, rule) in enumerate(matches(params, rules)):
@@ -84,7 +84,7 @@ def grouped(params: Tree, rules: Rules) -> list[tuple[Rule, list[int], list[Leaf
 def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, str, Rule]]:
     """Return (leaf, pattern, penalty) for each leaf of `params` that has a penalty.
 
-    Raise if a rule is a constraint. `name` is the function to name in the error.
+    Raise if a rule is a constraint. The error contains `name`, the name of the calling function.
     """
     found = [
         (leaf, pattern, rule)
@@ -100,7 +100,7 @@ def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, 
 def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[Rule, list[int], list[Leaf]]]:
     """Return `grouped(params, rules)`. Raise if a rule is a penalty.
 
-    `name` is the function to name in the error.
+    The error contains `name`, the name of the calling function.
     """
     groups = grouped(params, rules)
     for rule, _, leaves in groups:
@@ -112,7 +112,7 @@ def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[R
 def penalty_gradient(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     """Return the gradient of the penalty of one leaf, with the shape and dtype of the leaf.
 
-    For complex weights it is the conjugate of JAX's gradient, which Optax optimisers need.
+    For complex weights, the result is the conjugate of JAX's gradient, as Optax optimisers need it.
     """
     return jnp.conj(jax.grad(lambda w: cost(rule, leaf._replace(array=w), step))(leaf.array))
 
@@ -193,7 +193,7 @@ def exact_rule(rule: Rule) -> Any:
 
 
 def whole_way(rule: Rule) -> Any:
-    """Return the constraint with `rate=1`, which keeps its formula."""
+    """Return the constraint with `rate=1`. Its formula stays the same, including the ε of rules of `jaxreg.keras`."""
     return facts(rule).whole_way()
 
 
@@ -220,8 +220,8 @@ def distance(
 def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
     """Project `params` onto the constraints. This is useful for initial weights and for averaged weights.
 
-    The weights move all the way into the set, also for a constraint with a `rate` below 1. For the rules of
-    `jaxreg.keras` the result is the nearest point without Keras's ε.
+    The weights move all the way into the set, even if the `rate` of a constraint is below 1. Rules of `jaxreg.keras`
+    are applied without Keras's ε.
 
     Args:
         params: Tree of weight arrays.
@@ -261,9 +261,9 @@ def _moved(
 def apply_updates(params: Tree, updates: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> Tree:
     """Add `updates` to `params` and project the sum onto the constraints.
 
-    Use it instead of `optax.apply_updates` if the chain has no `jaxreg.project`. The result is the projection itself.
-    With `jaxreg.project` the projection is turned into an update, and adding the update rounds a second time. A
-    constraint with a `rate` below 1 goes only part of the way.
+    Use this function instead of `optax.apply_updates` if the chain has no `jaxreg.project`. The result is the
+    projection itself. In contrast, `jaxreg.project` turns the projection into an update, and adding this update rounds
+    a second time. A constraint with a `rate` below 1 moves the weights only part of the way.
 
     Args:
         params: Tree of weight arrays.
@@ -319,10 +319,12 @@ def feasible(
 
     `jaxreg.diagnostics.violations` returns the distance per leaf, which shows the leaves that are outside.
 
-    A constraint with a `rate` below 1 is judged by its limits. Its steps only move towards them, so this function may
-    return False after every step. If the limits must hold after training, use `jaxreg.projected(params, rules)`, which
-    moves the weights all the way. Rules of `jaxreg.keras` are judged by their limits on the norm, without Keras's ε.
-    After a step their norms miss these limits by ε and rounding errors, so use a tolerance of 1e-5.
+    A constraint with a `rate` below 1 is judged by its limits. Each training step only moves the weights towards the
+    limits, so this function may return False after every step. If the limits must hold after training, call
+    `jaxreg.projected(params, rules)`, which moves the weights all the way.
+
+    Rules of `jaxreg.keras` are judged by their limits on the norm, without Keras's ε. After a training step, the norms
+    miss these limits by ε and rounding errors. So use a tolerance of 1e-5.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -352,9 +354,9 @@ def distances(
 ) -> jax.Array:
     """Return the Euclidean distance of each group of `w` from the set of `constraint`.
 
-    For a constraint on single weights, every weight is a group. For an intersection, the result is at least the largest
-    distance from one of its sets. The distance from the computed projection alone can be too small, if the sets have no
-    common point or the projection has not converged.
+    For a constraint on single weights, every weight is a group. For an intersection, the result is the largest of
+    several distances: the distance from the computed projection, and the distance from each set. The distance from the
+    computed projection can be too small if the sets have no common point or the projection has not converged.
     """
     constraint, w = viewed(constraint, w)
     moved = wide(w) - wide(reach(constraint)(w))

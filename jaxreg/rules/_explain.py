@@ -19,7 +19,7 @@ class Row(NamedTuple):
     """Row of the table of `jaxreg.explain`: one leaf of a parameter tree and one rule for it.
 
     Attributes:
-        path: Path of the leaf, which patterns are matched against.
+        path: Path of the leaf. Patterns are compared with this path.
         shape: Shape of the leaf.
         dtype: Name of the dtype of the leaf, or of its type if it is not an array.
         kind: Role of the leaf in its layer: kernel, recurrent kernel, bias, embedding or other.
@@ -27,9 +27,13 @@ class Row(NamedTuple):
         axes: Axes of one group of weights, for example the axes that one norm sums over; None if every weight is its
             own group. For an intersection, the axes of all its parts.
         norms: Number of groups (norms, sums or matrices); None if `axes` is None.
-        source: Origin of the inferred axes: "name" (of the leaf, or of its layer in the path), "class" (of the node),
-            "box" (names of axes), "bias" (shape of the bias) or "default". None if the rule does not need inferred
-            axes.
+        source: Evidence for the inferred axes; None if the rule does not need inferred axes.
+
+            - "name": name of the leaf, or of its layer in the path
+            - "class": class of the layer
+            - "box": names of the axes of the array
+            - "bias": shape of the layer's bias
+            - "default": no evidence
         doubt: Reason why the inferred axes or the role may be wrong; empty if there is none.
         argument: Argument of `jaxreg.explain` that contained the rule, such as "penalties"; empty for `rules`.
         given: The rule as it was passed; None if no pattern matches the leaf.
@@ -110,9 +114,8 @@ def explain(
     The table also shows how these axes were inferred. Leaves without a rule are included. Only paths, classes, names of
     axes, shapes and dtypes are read, so the tree may come from `jax.eval_shape`.
 
-    `rules` is one set of rules, such as the constraints. A leaf without a rule in this set may have one in another set.
-    To see all sets of a chain, pass them under their names in `jaxreg.regularize`. Then a leaf with several rules has
-    several rows.
+    Pass a single set of rules, such as all constraints, as `rules`. To see all sets of an optimiser in one table, pass
+    them by name, as for `jaxreg.regularize`. Then a leaf with several rules has several rows.
 
     Args:
         params: Tree of weight arrays, or of `jax.ShapeDtypeStruct`.
@@ -130,8 +133,8 @@ def explain(
     Raises:
         ValueError: If a pattern matches no leaf, or two patterns of the same precedence match one leaf. Also if a leaf
             with a rule does not contain floating-point numbers, an axis is out of range, or `strict` finds a problem.
-        TypeError: If the rules are neither a callable nor a mapping of callables, or rules are given both by position
-            and by name. Also if `constraints` contains a penalty, or another set contains a constraint.
+        TypeError: If the rules are neither a callable nor a mapping of callables. If rules are given both as `rules`
+            and by name, or not at all. If `constraints` contains a penalty, or another named set contains a constraint.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

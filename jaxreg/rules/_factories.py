@@ -28,10 +28,10 @@ def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
         rules: Penalties by path pattern, or one penalty for all kernels; see `jaxreg.explain`.
 
     Returns:
-        A dict from path to `ToReference`, for each leaf that `rules` match. Use the dict in `jaxreg.penalty`,
-        `penalize`, `decay` and `proximal`. The rules share the arrays of `reference`, so do not donate these arrays to
-        a jitted function. Pass rules with large arrays as an argument of the jitted function, because a closure would
-        turn the arrays into constants.
+        A dict from path to `ToReference`, with an entry for each leaf that `rules` match. Use the dict in
+        `jaxreg.penalty`, `penalize`, `decay` and `proximal`. The rules hold the arrays of `reference`, not copies. So
+        do not donate these arrays to a jitted function. If the arrays are large, pass the rules to jitted functions as
+        an argument. In a closure, the arrays would become constants of the compiled program.
 
     Raises:
         ValueError: If a pattern matches no leaf or two patterns match one leaf.
@@ -55,11 +55,11 @@ def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS
     Args:
         params: Tree of weight arrays, such as the initial ones.
         strength: Strength of each penalty, at least 0: a float, an array or an Optax schedule.
-        pattern: Pattern that the leaves match: a path, a regular expression or a kind.
+        pattern: Pattern of the leaves that get a rule: a path, a regular expression or a kind such as `jaxreg.KERNELS`.
 
     Returns:
-        A dict from path to `Wasserstein`, one rule per leaf. The rules share the arrays of `params`. Each layer of a
-        stack has its own distribution.
+        A dict from path to `Wasserstein`, one rule per leaf. The rules hold the arrays of `params`, not copies. Each
+        layer of a stack has its own distribution.
 
     Raises:
         ValueError: If the pattern matches no leaf, or the strength is negative, infinite or NaN.
@@ -81,23 +81,27 @@ def initial_spheres(
 ) -> dict[str, Any]:
     """Return rules that fix the norm of each layer's weights at `share` times its norm in `params`.
 
-    With `axis`, each group of weights keeps its own norm. For experts with kernels of shape (experts, inputs, units)
-    pass `axis=(1, 2)`. For heads in a kernel of shape (inputs, heads, size) pass `axis=(0, 2)`. If such a kernel has
-    the shape (inputs, heads · size), pass `shape=(-1, heads, size)` too.
+    By default, one norm covers all weights of a layer. With `axis`, each group of weights has its own norm:
+
+    - One norm per expert, for a kernel of shape (experts, inputs, units): `axis=(1, 2)`
+    - One norm per head, for a kernel of shape (inputs, heads, size): `axis=(0, 2)`
+    - One norm per head, for a kernel of shape (inputs, heads · size): `axis=(0, 2)` and `shape=(-1, heads, size)`
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.
-        pattern: Pattern that the leaves match: a path, a regular expression or a kind.
+        pattern: Pattern of the leaves that get a rule: a path, a regular expression or a kind such as `jaxreg.KERNELS`.
         share: Share of the norm, above 0: a float or an array.
         axis: Axes that one norm covers. Default: all axes of a layer.
-        shape: Shape to which `axis` refers, for the rule `Reshaped`. Default: the shape of the weights.
+        shape: Shape to which the weights are reshaped, and to which `axis` refers. Default: the shape of the weights.
 
     Returns:
-        A dict from path to rule, one rule per leaf: a `FrobeniusSphere`, with one radius per layer of a stack, or with
-        `axis` a `MinMaxNorm` with equal limits, one radius per group.
+        A dict from path to rule, one rule per leaf. Without `axis`, the rule is a `FrobeniusSphere` with one radius per
+        layer. With `axis`, it is a `MinMaxNorm` with one radius per group, as lower and as upper limit. With `shape`,
+        this `MinMaxNorm` is wrapped in `Reshaped`.
 
     Raises:
-        ValueError: If the pattern matches no leaf, a norm is 0 and not traced, or `shape` is given without `axis`.
+        ValueError: If the pattern matches no leaf, or `shape` is given without `axis`. If a norm is 0; traced norms are
+            not checked.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -130,7 +134,7 @@ def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> 
 
     Args:
         params: Tree of weight arrays, such as the initial ones; traced or not.
-        pattern: Pattern that the leaves match: a path, a regular expression or a kind.
+        pattern: Pattern of the leaves that get a rule: a path, a regular expression or a kind such as `jaxreg.KERNELS`.
         share: Share of the largest magnitude, at least 0: a float or an array.
 
     Returns:

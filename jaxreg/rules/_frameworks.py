@@ -1,14 +1,15 @@
 """Infer the role of a leaf (kernel, bias, …) and its fan-in axes from the parameter tree.
 
 The module knows the names of weights in Flax Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch, and the named arrays
-of haliax and penzai. It uses evidence in this order:
+of haliax and penzai. The evidence is used in this order:
 
 1. the name of the layer in the path, and the class of the node
-2. names of axes in a box, an object that wraps the array
+2. the names of the axes, if a box (an object that wraps the array) has them
 3. the shape of the bias next to the leaf
 4. the usual layout for the name of the leaf
 
-If several readings of the shape remain possible, the first one is used, and `jaxreg.explain` reports the others.
+If the evidence allows several interpretations of the axes, the most likely one is used. `jaxreg.explain` reports the
+others.
 """
 
 import enum
@@ -30,7 +31,7 @@ from jaxreg.rules._layouts import (
 
 
 class Kind(enum.StrEnum):
-    """Role of a parameter in its layer, such as kernel or bias. It can be used as a pattern in rules."""
+    """Role of a parameter in its layer, such as kernel or bias. A kind can be used as a pattern in rules."""
 
     KERNELS = "<kernels>"
     RECURRENT_KERNELS = "<recurrent kernels>"
@@ -82,10 +83,10 @@ class Place(NamedTuple):
     Attributes:
         names: Keys of the path from the root to the leaf, without keys inside a wrapper of the array.
         shape: Shape of the leaf.
-        beside: {name: shape} of the leaves with the same parent, including this one.
-        layers: {layer: {name: shape}} of the leaves of the parent and of each of its siblings.
-        owner: Parent node; None if it cannot be reached by the path.
-        axis_names: Names of the axes of the leaf, None for an unnamed axis; empty if the tree has no names.
+        beside: {name: shape} of all leaves in the layer of the leaf, including the leaf.
+        layers: {layer: {name: shape}} of the layer of the leaf and of the layers next to it.
+        owner: Node of the layer; None if the node cannot be reached by the path.
+        axis_names: Names of the axes of the leaf, with None for an axis without a name. Empty if no axis has a name.
     """
 
     names: tuple[str, ...]
@@ -107,7 +108,7 @@ class Place(NamedTuple):
 
     @property
     def owner_class(self) -> str:
-        """Return the name of the layer class that holds the parameter, such as "Dense", or "" if it is unknown."""
+        """Return the name of the class of the parameter's layer, such as "Linear", or "" if the class is unknown."""
         bases = type(self.owner).__mro__
         return next((base.__name__ for base in bases if _LAYERS_OF.fullmatch(base.__module__)), "")
 
@@ -120,8 +121,8 @@ class Inference(NamedTuple):
         axes: Fan-in axes, which contain the incoming weights of one unit.
         layers: Axes along which layers are stacked.
         source: Evidence: "name", "class", "box", "bias" or "default".
-        others: Other readings of the shape that also fit the evidence.
-        doubt: Reason why the kind is uncertain; empty if it is not.
+        others: Other interpretations of the axes that fit the evidence.
+        doubt: Reason why the inference may be wrong; empty if there is no such reason.
     """
 
     kind: Kind

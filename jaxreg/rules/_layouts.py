@@ -1,4 +1,4 @@
-"""Readings of the shape of a weight: the possible fan-in axes, and the axes along which layers are stacked.
+"""Interpretations (readings) of the axes of a weight array: its fan-in axes, and the axes that stack layers.
 
 A layout is a string with one letter per axis of a layer:
 
@@ -7,9 +7,9 @@ A layout is a string with one letter per axis of a layer:
 - `o` for units
 - `p` for positions or groups that have their own weights
 
-A stack of layers has additional axes that count its layers, at the same positions in the shape of every leaf. A reading
-is a layout together with these positions. Known facts, such as the shape of the bias, exclude some readings. If the
-remaining readings have different fan-in axes, the leaf is ambiguous.
+The arrays of a stack of layers have additional axes, which count the layers. The additional axes are at the same
+positions in every array of the stack. A reading is a layout together with these positions. Known facts, such as the
+shape of the bias, exclude some readings. If the remaining readings have different fan-in axes, the array is ambiguous.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ Axes = tuple[int, ...]
 
 
 class Reading(NamedTuple):
-    """One interpretation of the axes of a weight: its fan-in axes, and the axes along which layers are stacked."""
+    """One interpretation of the axes of a weight array: its fan-in axes, and the axes that stack layers."""
 
     axes: Axes
     layers: Axes = ()
@@ -37,12 +37,12 @@ def readings(
     stacked_on: Axes | None = None,
     in_front: bool = False,
 ) -> list[Reading]:
-    """Return the possible interpretations of the axes of a weight, the most likely one first.
+    """Return the possible interpretations of the axes of a weight array, the most likely one first.
 
     Args:
-        shape: Shape of the weight.
-        layouts: Layouts of one layer that are possible for its name or class, the likeliest first.
-        bias: Shape of the bias next to it; None if there is none.
+        shape: Shape of the weight array.
+        layouts: Layouts that are possible for a layer of this name or class, the most likely one first.
+        bias: Shape of the bias of the layer; None if there is no bias.
         sizes: Known sizes of the axes of inputs (`i`) and of units (`o`).
         stacked_on: Axes along which layers are stacked; None if unknown.
         in_front: True if layers are stacked along the first axes.
@@ -90,14 +90,15 @@ def _fits(bias: Shape, shape: Shape, letters: Mapping[int, str], stack: Axes) ->
 
 
 def same_groups(shape: Shape, one: Axes, other: Axes) -> bool:
-    """Return whether the axes `one` and `other` give the same groups of weights. Axes of length 1 are ignored."""
+    """Return whether the axes `one` span the same groups of weights as the axes `other`, ignoring axes of length 1."""
     return {a for a in one if shape[a] != 1} == {a for a in other if shape[a] != 1}
 
 
 def windows(around: str, most: int, letter: str = "s", before: bool = True) -> list[str]:
     """Return the axis layouts of convolutions with 1 to `most` spatial axes. Layouts with more axes come first.
 
-    `around` has the letters of the other axes. The spatial axes have the letter `letter` and come before or after them.
+    `around` contains the letters of the remaining axes. Every spatial axis has the letter `letter`. The spatial axes
+    come first if `before` is True, and last otherwise.
     """
     return [letter * n + around if before else around + letter * n for n in range(most, 0, -1)]
 
@@ -105,7 +106,8 @@ def windows(around: str, most: int, letter: str = "s", before: bool = True) -> l
 def general_contraction(ndim: int) -> list[str]:
     """Return the layouts of linear layers with 2 to `ndim` axes. Axes of groups come first, then inputs, then units.
 
-    Layouts with more axes come first. Among them, those with fewer groups come first, and then those with more inputs.
+    Layouts with more axes come first. Layouts with equally many axes are sorted by the number of groups (fewest first),
+    then by the number of inputs (most first).
     """
     return [
         "p" * groups + "i" * inputs + "o" * (n - groups - inputs)
@@ -118,7 +120,8 @@ def general_contraction(ndim: int) -> list[str]:
 def any_contraction(ndim: int) -> list[str]:
     """Return the axis layouts of an einsum, which sums over some axes (inputs) and keeps the others (units).
 
-    Layouts with fewer units come first. Among them, those with more units at the end come first.
+    Layouts with fewer units come first. Layouts with equally many units are sorted by the number of units at the end
+    (most first).
     """
     mixed = {"".join(letters) for letters in product("io", repeat=ndim)} - {"i" * ndim, "o" * ndim}
     return sorted(mixed, key=lambda layout: (layout.count("o"), layout.rstrip("o").count("o")))

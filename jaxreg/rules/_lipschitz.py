@@ -16,16 +16,21 @@ from jaxreg.rules._matching import Leaf, leaves
 def lipschitz(params: Tree, rules: ConstraintRules, step: jax.Array | int | None = None) -> jax.Array:
     """Return an upper bound on the Lipschitz constant of a network: the product of the norm limits of its layers.
 
-    For inputs x and y, ‖f(x) - f(y)‖ ≤ bound · ‖x - y‖, up to rounding, if the weights satisfy their constraints. The
-    layers must be dense layers and convolutions that form one chain, in which each layer gets the output of the
-    previous one. This also applies to layers that are stored in one stacked array. Between the layers, only
-    functions with slopes between -1 and 1 are allowed, such as ReLU, tanh or max-pooling without overlap. Branches,
-    such as residual connections, are not covered.
+    If the weights satisfy their constraints, ‖f(x) - f(y)‖ ≤ bound · ‖x - y‖ for all inputs x and y, up to rounding.
+    The network must have the following form:
 
-    With `ConvNorm`, the limit of a layer is the limit of the constraint. `SpectralNorm`, `Orthonormal`, `NuclearBall`,
-    `FrobeniusSphere`, limits on norms and bounds on weights limit the kernel as a matrix. For a convolution whose
-    window has k positions, the limit of the layer is √k times this limit, because each input is in k windows. For an
-    intersection, the smallest limit of its parts is used.
+    - All layers are dense layers or convolutions.
+    - The layers form one chain, in which each layer gets the output of the previous layer. This includes layers that
+      are stored in one stacked array. Residual connections and other branches are not covered.
+    - All functions between layers have slopes from -1 to 1, such as ReLU, tanh or max-pooling without overlap.
+
+    The constraint on a kernel gives the limit of the layer:
+
+    - The limit of `ConvNorm` is the limit of the layer.
+    - `SpectralNorm`, `Orthonormal`, `NuclearBall`, `FrobeniusSphere`, limits on norms and bounds on weights limit the
+      kernel as a matrix. For a dense layer, the limit of the matrix is the limit of the layer. For a convolution whose
+      window has k positions, the limit of the layer is √k times larger, because each input is in k windows.
+    - An intersection gives the smallest limit of its parts.
 
     Args:
         params: Tree of weight arrays. Only paths and shapes are used.

@@ -1,15 +1,17 @@
 """Match rules to the leaves of a parameter tree, and fill in the fan-in axes of each leaf.
 
-Rules are a mapping from path pattern to rule, or one rule for all kernels, including recurrent ones. A pattern is one
-of:
+The argument `rules` is a mapping from path pattern to rule, or one rule for all kernels, including recurrent kernels. A
+pattern is one of:
 
 - the path of a leaf (`hidden/kernel`)
 - a regular expression that must match a whole path
-- one of the kinds `KERNELS`, `RECURRENT_KERNELS`, `BIASES` and `EMBEDDINGS`, which match weights by their names in Flax
-  Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch
+- one of the kinds `KERNELS`, `RECURRENT_KERNELS`, `BIASES` and `EMBEDDINGS`
+
+A kind matches weights by their names in Flax Linen, Flax NNX, Equinox, Haiku, Keras and PyTorch. No kind matches the
+scale or the offset of a normalisation layer.
 
 If several patterns match a leaf, a path takes precedence over a regular expression, and a regular expression over a
-kind. Kinds do not match the scale and the offset of normalisation layers.
+kind.
 """
 
 import difflib
@@ -52,7 +54,7 @@ _WRAPPERS = (jax.tree_util.GetAttrKey("value"), jax.tree_util.GetAttrKey("raw_va
 
 
 class Leaf(NamedTuple):
-    """A leaf of a parameter tree: its path, its array and the inferred role and axes."""
+    """A leaf of a parameter tree: its path, its array, and its inferred role and axes."""
 
     path: str
     array: Any
@@ -70,7 +72,7 @@ class Leaf(NamedTuple):
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Axes along which layers are stacked, such as layers that `jax.lax.scan` or `jax.vmap` runs over."""
+        """Axes along which layers are stacked, such as the axis that `jax.lax.scan` or `jax.vmap` runs over."""
         return self.inferred.layers
 
 
@@ -109,7 +111,7 @@ def leaves(params: Tree) -> list[Leaf]:
 
 
 class OptionalPattern(str):
-    """A pattern that may match no leaf. It is a subclass of `str`, so that JAX can sort the patterns of a mapping."""
+    """A pattern that may match no leaf. The class derives from `str`, so that JAX can sort the keys of a mapping."""
 
     pattern: str
 
@@ -123,7 +125,7 @@ class OptionalPattern(str):
 
 
 def optional(pattern: str) -> str:
-    """Return a pattern that may match no leaf. Any other pattern raises an error if it matches no leaf.
+    """Mark a pattern as optional. An optional pattern may match no leaf. All other patterns must match a leaf.
 
     Args:
         pattern: Path pattern or kind.
@@ -138,7 +140,7 @@ def optional(pattern: str) -> str:
 
 
 class Match(NamedTuple):
-    """A leaf with its pattern and its rule. Both are None for a leaf without a rule."""
+    """A leaf with its pattern and its rule. Pattern and rule are None for a leaf without a rule."""
 
     leaf: Leaf
     pattern: str | None
@@ -148,7 +150,7 @@ class Match(NamedTuple):
 def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
     """Return each leaf of `params` with its rule, or with None if no pattern matches.
 
-    If the `axis` of the rule is None, it is replaced by the fan-in axes of the leaf.
+    If a rule has no `axis` of its own, its `axis` becomes the fan-in axes of the leaf.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a leaf with a rule does not contain
@@ -192,7 +194,14 @@ def rule_axes(rule: Rule, ndim: int) -> tuple[int, ...] | None:
 
 
 def refuse_others(rules: Rules, expected: type[Penalty] | type[Constraint], name: str, instead: str) -> None:
-    """Raise if `rules` of the function `name` are no rules, or constraints instead of penalties or the reverse."""
+    """Raise an error unless `rules` are valid and of the class that the function `name` expects.
+
+    Args:
+        rules: Argument of the function `name`.
+        expected: `Penalty` or `Constraint`.
+        name: Name of the function, without `jaxreg.`.
+        instead: Functions or arguments that accept rules of the other class. The error names them.
+    """
     refuse_no_rules(rules, f"jaxreg.{name}: ")
     for pattern, rule in rules.items() if isinstance(rules, Mapping) else [(None, rules)]:
         place = "the rule" if pattern is None else f"the rule for {_shown(pattern)}"
@@ -200,7 +209,7 @@ def refuse_others(rules: Rules, expected: type[Penalty] | type[Constraint], name
 
 
 def refuse_no_rules(rules: Rules, where: str = "") -> None:
-    """Raise if `rules` are neither a callable nor a mapping of callables. `where` begins the error."""
+    """Raise an error unless `rules` is a callable or a mapping of callables. The error begins with `where`."""
     if not isinstance(rules, Mapping):
         refuse_class(rules, f"{where}the rule")
         if not callable(rules):

@@ -14,16 +14,16 @@ from jaxreg._protocols import Facts, as_node, facts
 class Reshaped(Facts):
     """Wrapper that applies a rule to reshaped weights, for example with an axis for the heads of an attention kernel.
 
-    A kernel of shape (inputs, heads · size) has the shape (inputs, heads, size) for the rule. There, groups over the
-    axes (0, 2) are heads.
+    For example, the rule gets a kernel of shape (inputs, heads · size) in the shape (inputs, heads, size). A rule with
+    `axis=(0, 2)` then treats each head as a group.
 
     Args:
-        rule: Penalty or constraint. Its `axis` counts the axes of `shape`; None stands for every axis but the last.
-        shape: Shape with as many entries as the weights. One length may be -1, which is then inferred.
+        rule: Penalty or constraint. Its `axis` refers to the axes of `shape`. None stands for every axis but the last.
+        shape: Shape with as many entries as the weights. One length may be -1, which means that it is inferred.
 
     Raises:
-        ValueError: If `shape` is not a tuple of positive lengths, except for one -1. When called, if the weights cannot
-            have this shape.
+        ValueError: If `shape` is not a tuple of positive lengths, of which one may be -1 instead. When called, if the
+            weights cannot be reshaped to this shape.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -46,7 +46,7 @@ class Reshaped(Facts):
         object.__setattr__(self, "rule", as_node(self.rule))
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Apply the rule to `w` in the other shape. An array that it returns has the shape of `w` again."""
+        """Apply the rule to the reshaped `w`. The result of a constraint has the original shape of `w` again."""
         return self._in_shape(self.rule, w)
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
@@ -74,7 +74,7 @@ class Reshaped(Facts):
         return facts(self.rule).needs_order()
 
     def exact_rule(self) -> Any:
-        """Return the wrapper of the constraint that returns the nearest point of the set."""
+        """Return this wrapper around the exact constraint, which returns the nearest point of the set."""
         return Reshaped(facts(self.rule).exact_rule(), self.shape)
 
     def wrapped_rule(self) -> Any:

@@ -22,8 +22,8 @@ class EachLayer(Facts):
     """A rule that is applied to each layer of a stack. The cost of a penalty is the sum over the layers.
 
     Args:
-        rule: Penalty or constraint, whose `axis` counts the axes of a single layer. A hyperparameter of a matrix rule
-            is either shared by all layers, or an array with one value per layer.
+        rule: Penalty or constraint. Its `axis` refers to the axes of a single layer. All layers share its
+            hyperparameters. In a rule for matrices, a hyperparameter can also be an array with one value per layer.
         axis: Axes of the stack that belong to one layer. Along the other axes, layers are stacked.
     """
 
@@ -31,7 +31,7 @@ class EachLayer(Facts):
     axis: tuple[int, ...] = static()
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Apply the rule to each layer of `w`, and sum the costs of a penalty."""
+        """Apply the rule to each layer of `w`. For a penalty, return the sum of the costs."""
         return self._on_each(lambda rule, layer: rule(layer), w)
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
@@ -55,7 +55,10 @@ class EachLayer(Facts):
         return self._on_each(lambda rule, layer, u: facts(rule).tangent_lmo(layer, u), w, direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return a lower bound on the minimum: the sum over all layers, each with the whole `budget`."""
+        """Return a lower bound on the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`.
+
+        The bound is the sum of the minima of all layers, where each layer may use the whole `budget`.
+        """
         return self._on_each(lambda rule, layer: rule.linear_minimum(layer, budget), slope)
 
     def bounds(self) -> Limits | None:
@@ -67,7 +70,7 @@ class EachLayer(Facts):
         return facts(self.rule).operator_bound(places)
 
     def sets(self) -> tuple[Any, ...]:
-        """Return the parts of an intersection, each applied to every layer."""
+        """Return the constraints of an intersection, each wrapped to apply to every layer."""
         return tuple(EachLayer(part, self.axis) for part in facts(self.rule).sets())
 
     def wrapped_rule(self) -> Any:

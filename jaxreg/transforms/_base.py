@@ -31,7 +31,7 @@ from jaxreg.transforms._exact_update import landing
 Change = Callable[[Rule, Leaf, jax.Array, jax.Array], jax.Array]
 """(rule, leaf, incoming update of the leaf, number of updates so far) -> outgoing update."""
 ChangeOfMatch = Callable[[Rule, list[Leaf], list[jax.Array], jax.Array], list[jax.Array]]
-"""Like `Change`, for all leaves of an entry of `jaxreg.rules._evaluate.grouped`."""
+"""Like `Change`, but for the list of leaves in an entry of `jaxreg.rules._evaluate.grouped`."""
 
 
 class StepState(NamedTuple):
@@ -59,8 +59,9 @@ class Wrapped(NamedTuple):
 class Watch:
     """Context manager that records the jaxreg transformations of an Optax chain and can skip some of them.
 
-    An Optax chain does not list its links, which are the transformations in it. An update within this context lists
-    them. An update that skips a link shows the effect of the link.
+    The transformations in an Optax chain are called links. The chain itself does not list its links. An update of the
+    chain within this context records every link that the update reaches. A second update that skips a link shows the
+    effect of this link.
     """
 
     _active: ContextVar["Watch | None"] = ContextVar("watch", default=None)
@@ -129,7 +130,10 @@ def leaves_like(params: Tree, tree: Tree) -> list[Any]:
 
 
 def map_updates(updates: Tree, params: Tree, rules: Rules, count: jax.Array, change: ChangeOfMatch) -> Tree:
-    """Apply the function `change` to the updates of the leaves that have a rule. An update that is None stays None."""
+    """Apply the function `change` to the updates of the leaves that have a rule.
+
+    A rule is skipped if the updates of all its leaves are None.
+    """
     steps = leaves_like(params, updates)
     for rule, places, leaves in grouped(params, rules):
         if any(steps[place] is not None for place in places):

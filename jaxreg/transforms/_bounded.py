@@ -135,14 +135,16 @@ class WarmBound:
 class InflectionBound:
     """Upper bound κ on the penalty R, set to R(w) as soon as the growth of the running mean of R(w) slows down.
 
-    R(w) is measured once in every `every` updates. The running mean of the measurements starts at the first one. (In
-    the paper the mean starts at 0, so its growth slows down even for a constant penalty.) From the fourth measurement
-    on, each increase of the running mean is compared with the increase before it. At the first smaller increase, κ is
-    set.
+    At the start, κ is infinite. R(w) is measured once per `every` updates, and enters a running mean. From the fourth
+    measurement on, each increase of the running mean is compared with the increase before it. At the first increase
+    that is smaller, κ is set to R(w).
+
+    The running mean starts at the first measurement. In the paper it starts at 0 instead, so its growth slows down even
+    for a constant penalty.
 
     Args:
         every: Number of updates from one measurement to the next, an integer of at least 1: a number or an array.
-        memory: Weight of the old running mean in the new one, in [0, 1).
+        memory: Weight of the old running mean in the new running mean, in [0, 1).
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -189,14 +191,19 @@ def _refuse_fractions(owner: object, name: str) -> None:
 def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.GradientTransformation:
     """Keep the penalty R of each leaf under a bound κ, by gradient steps on R with a multiplier μ.
 
-    After each optimiser step, μ ← max(0, μ + (rate / n) · (R(w) - κ)), then w ← w - μ ∇R(w). Here μ is the multiplier
-    of the leaf, w are its weights after the optimiser step, and n is the number of these weights. This is constrained
-    parameter regularisation (CPR). Put it after the learning rate in the chain.
+    This is constrained parameter regularisation (CPR). Put the transformation after the learning rate in the chain. Two
+    updates follow each optimiser step:
 
-    While the penalty is above the bound, the multiplier μ grows. While it is below the bound, μ falls, and at μ = 0 the
-    weights are not changed. After SGD with a small learning rate η, μ / η is the Lagrange multiplier of the bound. The
-    penalty meets the bound at the end of training, but may exceed it before. R(w) is measured before μ ∇R(w) is
-    subtracted. So with `L2(1.0)` the final penalty is below the bound, by a share of about 4 μ.
+    1. μ ← max(0, μ + (rate / n) · (R(w) - κ))
+    2. w ← w - μ ∇R(w)
+
+    Here μ is the multiplier of the leaf, w are the weights of the leaf after the optimiser step, and n is the number of
+    these weights. While the penalty is above the bound, μ grows. While the penalty is below the bound, μ falls. At
+    μ = 0, the weights are not changed. After SGD with a small learning rate η, the Lagrange multiplier of the bound is
+    μ / η.
+
+    The penalty meets the bound at the end of training, but may exceed the bound before. R(w) is measured before μ ∇R(w)
+    is subtracted. So with `L2(1.0)`, the final penalty is below the bound by a share of about 4 μ.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. `L2(1.0)` gives a bound on ‖w‖².
@@ -210,7 +217,7 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
     Raises:
         ValueError: If the rate is not above 0. At `init`, if a pattern matches no leaf or two patterns match one leaf.
             At `update`, if `params` is missing.
-        TypeError: If `bound` is not a bound.
+        TypeError: If `bound` does not have the methods of a bound.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxreg as jr, optax

@@ -1,4 +1,4 @@
-"""Linearised Bregman iterations. Weights start at 0 and become nonzero one by one. The most useful come first."""
+"""Linearised Bregman iterations: weights start at 0 and become nonzero one by one, the most useful weights first."""
 
 from typing import Any, NamedTuple
 
@@ -27,18 +27,20 @@ def bregman(rules: PenaltyRules, delta: Number = 1.0) -> optax.GradientTransform
     """Add the optimiser's steps to dual weights v, and compute the weights from v by a proximal step.
 
     Each update is v ← v + step, then w ← prox(δ v). Here δ is the scale from dual weights to weights, and prox is the
-    proximal operator of δ · penalty. Put the transformation after the learning rate in the chain. After `optax.sgd`,
-    with or without momentum, this is LinBreg. After `optax.adam` it is AdaBreg.
-
-    With `L1(strength)` a weight stays 0 until its accumulated steps exceed the strength, and is not shrunk once it is
-    nonzero. So the strength determines when a weight becomes nonzero, but not how large it gets. Start with few nonzero
-    weights, and stop before there are too many. v starts at w / δ plus the gradient of the penalty, so that prox(δ v)
+    proximal operator of δ · penalty. At the start, v is w / δ plus the gradient of the penalty, so that prox(δ v)
     returns the initial weights.
+
+    Put the transformation after the learning rate in the chain. After `optax.sgd`, with or without momentum, the
+    algorithm is LinBreg. After `optax.adam`, it is AdaBreg.
+
+    With `L1(strength)`, a weight stays 0 until the sum of its steps exceeds the strength in size. From then on, the
+    weight is not shrunk. So the strength determines when a weight becomes nonzero, but not how large it gets. Start
+    with few nonzero weights, and stop before there are too many.
 
     Args:
         rules: Penalties with a proximal step, by path pattern, or one for all kernels. Strengths are floats, arrays or
             Optax schedules.
-        delta: δ, above 0: factor from dual weights to weights. The effective learning rate is δ times the learning rate
+        delta: Scale δ from dual weights to weights, above 0. The effective learning rate is δ times the learning rate
             of the optimiser.
 
     Returns:

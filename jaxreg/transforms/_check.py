@@ -1,4 +1,4 @@
-"""Dry run of an optimiser chain, which checks that each link in the chain works as intended."""
+"""Dry run of an optimiser chain. It checks that each transformation (link) in the chain works as intended."""
 
 import inspect
 import math
@@ -24,23 +24,23 @@ PULLS = (*ARGUMENTS, *BESIDE, "cautious_decay", "p_norm_decay")
 FAR = 100.0
 """Scale of weights far outside any relevant set. If a constraint holds afterwards, the chain has enforced it."""
 IDLE, CLIMBING = 32, 4
-"""Largest number of optimiser steps that leave the weights unchanged, and of steps uphill, before the first descent.
+"""Largest number of optimiser steps without movement, and of steps uphill, before the first step downhill.
 
 Gradient accumulation and a warm-up from 0 start without movement. Sharpness-aware minimisation starts uphill.
 """
 SCALES = (1.0, 3.0, 0.01)
-"""Factors of the weights at which pulls are compared. At a small one, pulls to 0 and to a point near 0 differ."""
+"""Factors by which weights are scaled to compare pulls. The small one tells a pull to 0 from one to a point near 0."""
 MIRRORED, REMOTE = (0.01, -0.01), (1e6, 3e6)
 """Factors at which to find a decay inside a larger pull, such as the L2 part of L1L2.
 
-At the large ones, the decay outweighs other pulls. At the small ones, a pull to 0 differs from one to another point.
+For large weights, the decay outweighs other pulls. For small weights, pulls to 0 and to another point differ.
 """
 NEAR = 1e-12
 """Scale of weights that a proximal step with a threshold sets to 0. Other proximal steps only shrink them."""
 CLOSE = 0.05
-"""Largest relative difference at which two learning rates count as equal: some optimisers change theirs by a little."""
+"""Largest relative difference at which two learning rates count as equal. Some optimisers change theirs slightly."""
 MET = 1e-2
-"""Largest distance from a set that rounding errors may cause for weights of scale `FAR`, also of a link in bfloat16."""
+"""Largest distance from a set that rounding errors, even those of bfloat16, can cause for weights of scale `FAR`."""
 
 
 def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = None) -> list[str]:
@@ -50,41 +50,42 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
 
     - updates that increase the loss, because the sign of the learning rate is applied twice or not at all
     - several optimisers in one chain
-    - a constraint that does not hold after the chain, or with a `rate` below 1, does not come nearer
+    - a constraint that does not hold after the chain
+    - a constraint with a `rate` below 1 whose violation the chain does not reduce
     - a penalty or decay that makes weights grow, is rescaled by an adaptive optimiser, or changes nothing
     - a decay that overshoots, because its strength times the learning rate is too large
-    - a proximal step that cannot hold weights at 0, because the optimiser before it rescales small gradients, like Adam
-    - weights that are regularised twice in the same way, such as by an L2 or L1L2 penalty and by the decay of
-      `optax.adamw`
-    - a `learning_rate` of `jaxreg.regularize` that differs from that of the optimiser
+    - a proximal step that cannot hold weights at 0, because it follows an optimiser like Adam, which rescales small
+      gradients
+    - weights that are regularised twice in the same way, for example by an L2 penalty and by the decay of `optax.adamw`
+    - a `learning_rate` of `jaxreg.regularize` that differs from the learning rate of the optimiser
 
-    The learning rates are compared at the first step that moves the weights, if the optimiser is an Optax chain such as
-    `optax.adam(1e-3)`. An empty list says nothing about:
+    The dry run does not check:
 
-    - learning rates in later steps, if they follow a schedule
-    - the learning rate of an optimiser that is not a chain, such as `optax.inject_hyperparams(…)`
-    - the share of exact zeros that training will give
+    - learning rates after the first step that moves the weights, if they follow a schedule
+    - the learning rate of an optimiser that is not an Optax chain, such as `optax.inject_hyperparams(…)`
+    - the share of exact zeros after the training
     - regularisation without jaxreg, such as the decay of `optax.adamw`, in a chain without transformations of jaxreg
 
-    The dry run computes in float64, so that small learning rates have an effect. It makes two optimiser steps. It makes
-    more if the first steps do not decrease the loss, as with gradient accumulation. An optimiser that does not move the
-    weights in 32 steps is reported.
+    The dry run computes in float64, so that small learning rates have an effect. It usually makes two optimiser steps.
+    If the first steps do not decrease the loss, as with gradient accumulation, it makes more steps. An optimiser that
+    does not move the weights in 32 steps is reported.
 
     Args:
         tx: Optimiser chain that contains transformations of jaxreg. `jaxreg.regularize` builds one in the right
             order.
-        params: Parameters of the model. They are not changed, because the dry run uses random weights of their shapes.
+        params: Parameters of the model. The dry run uses random weights of the same shapes and does not change
+            `params`.
         rules: Penalties that the chain must lower, and constraints that must hold after the chain. The rules of the
-            transformations in the chain are always checked.
+            transformations in the chain are always checked, so they need not be repeated here.
 
     Returns:
-        One sentence per fault; an empty list if there is none.
+        One sentence per mistake; an empty list if there is none.
 
     Raises:
-        TypeError: If `tx` has no `init` and `update`, or its `update` needs more than gradients, state and parameters,
-            as for a line search. Also if a leaf of `params` is not an array.
-        ValueError: If a pattern of `rules`, or of a transformation in the chain, matches no leaf, or two patterns match
-            one leaf.
+        TypeError: If `tx` has no `init` and `update`, or a leaf of `params` is not an array. Also if the `update` needs
+            more than gradients, state and parameters, as in a line search.
+        ValueError: If a path pattern matches no leaf, or two patterns match one leaf. The patterns of the
+            transformations in the chain are checked, too.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr, optax
@@ -108,15 +109,16 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
             if "required keyword-only argument" not in str(error):
                 raise
             raise TypeError(
-                f"jaxreg.check got an optimiser that needs more than gradients ({error}); expected one without a line "
-                "search or another use of the loss. Check the chain with optax.adam(1e-3) in its place. In a line "
-                "search, add jaxreg.penalty(params, rules) to the loss in place of a transformation"
+                f"jaxreg.check got an optimiser that needs more than gradients ({error}), such as a line search. Check "
+                "the chain with optax.adam(1e-3) in place of this optimiser. With a line search, add "
+                "jaxreg.penalty(params, rules) to the loss instead of a transformation to the chain"
             ) from None
         penalties, constraints = _by_kind(rules or {}, run.start)
         if run.still():
             return [
-                f"The optimiser moves no weight in the first {IDLE} steps; expected steps against the gradient. If its "
-                "learning rate begins with 0 or it accumulates gradients, check it with fewer such steps"
+                f"The optimiser moves no weight in the first {IDLE} steps; expected steps against the gradient. If it "
+                "warms up from a learning rate of 0 or accumulates gradients, use fewer warm-up or accumulation steps "
+                "for this check"
             ]
         faults = run.optimizer()
         for link in run.links:
@@ -132,7 +134,7 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
 class _DryRun:
     """Optimiser steps of a chain from random weights. The links of jaxreg in the chain can be skipped.
 
-    If all links of jaxreg but one are skipped, the weights after the steps show the effect of this link.
+    If all links of jaxreg except one are skipped, the weights after the steps show the effect of this link.
     """
 
     def __init__(self, tx: optax.GradientTransformation, params: Tree) -> None:
@@ -271,10 +273,10 @@ class _DryRun:
             return []
         per_weight = all(_steps_per_weight(rule, leaf.array) for leaf, rule in moving)
         return [
-            f"jaxreg.proximal does not hold the weights of {_named([leaf.path for leaf, _ in moving])} at 0, because a "
-            "step of the optimiser is larger than the proximal step even for a small gradient, as with Adam, so "
-            f"weights may not become exactly 0: use {'jaxreg.proximal_adam, or ' if per_weight else ''}an optimiser "
-            "such as optax.sgd, and give jaxreg.proximal the learning rate of the optimiser"
+            f"jaxreg.proximal does not hold the weights of {_named([leaf.path for leaf, _ in moving])} at 0, so they "
+            "may not become exactly 0. Even for a small gradient, a step of the optimiser is larger than the proximal "
+            f"step, as with Adam: use {'jaxreg.proximal_adam, or ' if per_weight else ''}an optimiser such as "
+            "optax.sgd, and give jaxreg.proximal the learning rate of the optimiser"
         ]
 
     def doubled(self) -> list[str]:
@@ -359,9 +361,9 @@ class _DryRun:
         return [f"The chain does not lower the penalty of {_named(high)}: {advice}"] if high else []
 
     def constraints(self, rules: Rules) -> list[str]:
-        """Take steps from weights far outside the constraint sets. Report a constraint that does not hold then.
+        """Report a constraint that does not hold after steps from weights far outside the constraint set.
 
-        A constraint with a `rate` below 1 must have come nearer than without the transformations of jaxreg.
+        With a `rate` below 1, the weights must end nearer to the set than without the transformations of jaxreg.
         """
         every = self.first * max((link.every for link in self.links), default=1)
         steps = every * -(-2 // every)

@@ -1,12 +1,13 @@
-"""Decoupled decay: the gradient of a penalty is added to the optimiser's direction, without being rescaled by it.
+"""Decoupled decay: add the gradient of a penalty to the optimiser's direction. The optimiser does not rescale it.
 
-Put it after the optimiser's scaling and before the learning rate, like the decay in AdamW:
+Put the decay after the optimiser's scaling and before the learning rate, like the decay in AdamW:
 
     optax.chain(optax.scale_by_adam(), jaxreg.decay(rules), optax.scale_by_learning_rate(rate))
 
-The gradient of `L2(strength)`, strength · Σw², is 2 · strength · w. So **AdamW with `weight_decay` d, in Optax and
-PyTorch, is `decay(L2(d / 2))`.** `jaxreg.convert_strength` converts other conventions. The proximal form of decay,
-w ← (w - ηu) / (1 + ηd), is `jaxreg.proximal` with `L2(d / 2)`.
+The penalty `L2(strength)` is strength · Σw², and its gradient is 2 · strength · w. So **AdamW with `weight_decay` d, in
+Optax and PyTorch, is `decay(L2(d / 2))`.** `jaxreg.convert_strength` converts other conventions.
+
+The proximal form of decay is `jaxreg.proximal`. With `L2(d / 2)` its step is w ← (w - ηu) / (1 + ηd).
 
 In the formulas, w are the weights, u the optimiser's direction, η the learning rate and g the gradient of the penalty.
 """
@@ -38,9 +39,9 @@ from jaxreg.transforms._base import (
 def decay(rules: PenaltyRules) -> optax.GradientTransformation:
     """Add the gradient of any penalty to the optimiser's direction: decoupled weight decay, as in AdamW.
 
-    With the direction u, the gradient g and the learning rate η, a step is w ← w - η (u + g). Put it before the
-    learning rate in the chain. With `L2(d / 2)` it is AdamW's `weight_decay` d. With `jaxreg.to_reference` weights
-    decay towards a reference.
+    A step is w ← w - η (u + g), with the direction u, the gradient g and the learning rate η. Put the transformation
+    before the learning rate in the chain. The rule `L2(d / 2)` gives AdamW's `weight_decay` d. With
+    `jaxreg.to_reference`, weights decay towards a reference.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -74,9 +75,11 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
 def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransformation:
     """Decay weights in proportion to η / peak: the learning rate divided by its largest value.
 
-    A step is w ← w - ηu - (η/peak) g. Here η is the current learning rate, `peak` the largest one of the schedule, u
-    the optimiser's direction and g the gradient of the penalty. Put the transformation before the learning rate in the
-    chain. This is the form in the AdamW paper: changing the peak learning rate does not change the decay.
+    A step is w ← w - ηu - (η/peak) g. Here η is the current learning rate, u the optimiser's direction and g the
+    gradient of the penalty. Put the transformation before the learning rate in the chain.
+
+    The decay does not depend on the size of the largest learning rate, only on the shape of the schedule. The AdamW
+    paper defines decay in this form.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -105,11 +108,11 @@ def independent_decay(rules: PenaltyRules, peak: Number) -> optax.GradientTransf
 def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) -> optax.GradientTransformation:
     """Decay weights in proportion to the square of the learning rate, for layers followed by a normalisation layer.
 
-    A step is w ← w - ηu - (η²/peak) g. Here η is the current learning rate, `peak` the largest one of the schedule, u
-    the optimiser's direction and g the gradient of the penalty. Put the transformation before the learning rate in the
-    chain. Use it for layers that are followed by a normalisation layer. Late in a schedule, AdamW's decay, which is
-    proportional to η, lets the norms and gradients of these weights drift. A decay proportional to η² keeps norms and
-    gradients steady.
+    A step is w ← w - ηu - (η²/peak) g. Here η is the current learning rate, u the optimiser's direction and g the
+    gradient of the penalty. Put the transformation before the learning rate in the chain.
+
+    AdamW's decay is proportional to η. Late in a schedule, it lets the norms and gradients drift in layers that are
+    followed by a normalisation layer. A decay proportional to η² keeps norms and gradients steady.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -139,12 +142,14 @@ def corrected_decay(rules: PenaltyRules, learning_rate: Number, peak: Number) ->
 
 
 def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
-    """Decay only the weights for which the decay g has the same sign as the optimiser's direction u.
+    """Decay only those weights that the decay and the optimiser move in the same direction.
 
-    w ← w - η (u + g) where u · g ≥ 0, and w ← w - η u elsewhere. Here η is the learning rate and g is the gradient of
-    the penalty. Put the transformation before the learning rate in the chain. The decay never works against the
-    optimiser, so it does not shift an isolated minimum of the loss. If u is exactly 0 for a weight, the decay is
-    applied. So if several minima have the same loss, training moves to smaller weights.
+    For these weights u · g ≥ 0, and a step is w ← w - η (u + g). For all other weights, a step is w ← w - η u. Here u
+    is the optimiser's direction, g the gradient of the penalty and η the learning rate. Put the transformation before
+    the learning rate in the chain.
+
+    The decay never works against the optimiser, so it does not shift an isolated minimum of the loss. A weight for
+    which u is exactly 0 decays too. So among minima with equal loss, training moves to smaller weights.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -170,9 +175,9 @@ def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
 
 
 class MeanDecayState(NamedTuple):
-    """State of `mean_decay`: number of updates, and the running mean of the weights, a tree like the parameters.
+    """State of `mean_decay`: `count`, the number of updates, and `mean`, the running mean of the weights.
 
-    For parameters without a penalty the tree contains 0.
+    The mean is a tree like the parameters. It contains 0 for parameters without a penalty.
     """
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
@@ -182,10 +187,12 @@ class MeanDecayState(NamedTuple):
 def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformation:
     """Decay weights w towards their running mean m, along the gradient of penalty(w - m).
 
-    A step is w ← w - η (u + g), where u is the optimiser's direction and g the gradient of the penalty at w - m. Put it
-    before the learning rate η in the chain. After each update, m ← memory · m + (1 - memory) · w with the weights w
-    before the update. The mean starts at the initial weights. The decay damps the noise of the steps, without a pull to
-    0 or to the initial weights. For a fixed reference, use `jaxreg.decay` with `jaxreg.to_reference`.
+    A step is w ← w - η (u + g). Here η is the learning rate, u the optimiser's direction and g the gradient of the
+    penalty at w - m. Put the transformation before the learning rate in the chain.
+
+    The mean starts at the initial weights. Each update also changes the mean: m ← memory · m + (1 - memory) · w, with
+    the weights w before the update. The decay damps the noise of the steps, without a pull to 0 or to the initial
+    weights. For a fixed reference, use `jaxreg.decay` with `jaxreg.to_reference`.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -194,11 +201,11 @@ def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformat
             the initial weights.
 
     Returns:
-        A gradient transformation. Its state is a `MeanDecayState` with the mean of each parameter that has a penalty,
-        in float32 or wider. Its `update` needs `params`.
+        A gradient transformation. Its state is a `MeanDecayState`, with means in float32 or wider. Its `update` needs
+        `params`.
 
     Raises:
-        ValueError: If `memory` is not from 0 to 1. At `init`, if a pattern matches no leaf or two patterns match one
+        ValueError: If `memory` is below 0 or above 1. At `init`, if a pattern matches no leaf or two patterns match one
             leaf. At `update`, if `params` is missing.
 
     Example:
@@ -245,15 +252,15 @@ def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformat
 def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:
     """Decay weights so that Σ|w|^p falls. The steps are bounded, even if the gradient at 0 is infinite.
 
-    With a = |w|^(2 - p), a step is w ← (w - ηu) · a / (a + p · η · strength). Here w are the weights before the step, u
+    A step is w ← (w - ηu) · a / (a + p · η · strength), with a = |w|^(2 - p). Here w are the weights before the step, u
     is the optimiser's direction and η the learning rate. Put the transformation after the learning rate in the chain.
 
-    The decay is the proximal step of the parabola that touches strength · Σ|w|^p at these weights. For p < 2 it drives
-    small weights to 0. A weight at 0 stays 0. With p = 2 it equals `jaxreg.proximal` with `L2(strength)`.
+    The decay is the proximal step of a parabola, which touches strength · Σ|w|^p at w. For p < 2, the decay drives
+    small weights to 0, and a weight at 0 stays 0. For p = 2, the decay equals `jaxreg.proximal` with `L2(strength)`.
 
     Args:
-        rules: `jaxreg.Lp` penalties by path pattern, or one for all kernels. Strengths and powers are floats, arrays or
-            Optax schedules.
+        rules: `jaxreg.Lp` penalties by path pattern, or one penalty for all kernels. Strengths and powers are floats,
+            arrays or Optax schedules.
         learning_rate: η, the learning rate of the optimiser: a float, an array or an Optax schedule.
 
     Raises:

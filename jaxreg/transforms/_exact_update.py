@@ -13,25 +13,24 @@ from jaxreg.constraints._bounds import clip
 
 
 def landing(start: jax.Array, goal: jax.Array, dtype: Any, rule: Any = None) -> jax.Array:
-    """Return the update that moves `start` to `goal`, or, if rounding prevents that, to a point a little nearer to 0.
+    """Return the update from `start` to `goal`. If rounding prevents this, the update ends close to `goal`.
 
-    There are two candidates: the rounded difference goal - start, and its neighbour that moves the end towards the
-    goal.
+    Each weight has two candidates. The first is the rounded difference goal - start. The second is the floating-point
+    number next to the first, on the side that moves the end towards the goal. The first rule that applies decides:
 
-    - If one of them reaches the goal exactly, it is returned.
-    - Otherwise the candidate that ends nearer to 0 is returned. So the end stays in every set that contains all points
-      obtained by shrinking entries of its points, such as a ball.
-    - If `rule` has bounds and only one candidate ends within them, this candidate is returned.
+    1. If a candidate reaches the goal exactly, it is returned.
+    2. If `rule` has bounds and only one candidate ends within the bounds, this candidate is returned.
+    3. The candidate that ends nearer to 0 is returned. In a set such as a ball, weights may always shrink towards 0, so
+       the end stays in the set.
 
-    Both candidates miss the bounds only if the spacing of floating-point numbers at `start` is wider than the bounds.
-    Then the next update reaches the bounds.
+    Both candidates miss the bounds only if neighbouring floating-point numbers at `start` are farther apart than the
+    bounds. Then the next update reaches the bounds.
 
     Args:
         start: Current weights.
         goal: Weights to reach, in the same shape and dtype.
         dtype: Dtype of the update.
-        rule: Constraint that the goal satisfies, with schedules evaluated. If it has `bounds`, an update that ends
-            within them is preferred.
+        rule: Constraint that the goal satisfies, with schedules evaluated. It may have `bounds`.
     """
     if jnp.iscomplexobj(start):
         pairs = to_pairs(start), to_pairs(goal)

@@ -1,14 +1,16 @@
 """Optimiser steps from a linear minimisation oracle: conditional gradient, steepest descent and steps on spheres.
 
-A linear minimisation oracle is the method `lmo(direction)` of a constraint. It returns a point z of the set that
-minimises ⟨direction, z⟩. For the optimiser's direction u, the transformations move the weights by or towards this
-point. The set determines the direction of the step:
+A linear minimisation oracle is the method `lmo(direction)` of a constraint. It returns a point z of the constraint set
+at which the inner product ⟨direction, z⟩ is smallest. For the optimiser's direction u, `conditional_gradient` moves the
+weights towards this point, and `steepest` moves the weights by this point. The point is opposite to u in a sense that
+depends on the set. It is a negative multiple of:
 
 - `LinfBall`: the sign of u, as in signSGD and Lion
-- `SpectralNorm`: U Vᵀ, as in Muon
+- `SpectralNorm`: U Vᵀ from the SVD of u, as in Muon
 - `MaxNorm`: u with each unit scaled to norm 1
 
-Put them before the learning rate η in the chain. Use them with a running mean of the gradient, not with Adam:
+Put `conditional_gradient` or `steepest` before the learning rate η in the chain. Use it with a running mean of the
+gradient, not with Adam:
 
     optax.chain(optax.ema(0.9, debias=False), jaxreg.conditional_gradient(rules), optax.scale_by_learning_rate(rate))
 """
@@ -34,13 +36,15 @@ from jaxreg.transforms._project import project
 def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation:
     """Take Frank-Wolfe steps, which move the weights towards a point of the constraint set.
 
-    A step is w ← (1 - η) w + η · lmo(u). lmo(u) is the point of the set with the smallest inner product with the
-    optimiser's direction u, and η is the learning rate. Put it before the learning rate in the chain. η must be from 0
-    to 1. If the set is convex and contains the initial weights, it contains the weights after every step, without a
-    projection. `jaxreg.projected` returns such initial weights.
+    A step is w ← (1 - η) w + η · lmo(u). Here u is the optimiser's direction, and η is the learning rate, which must be
+    from 0 to 1. lmo(u) is the point of the set that has the smallest inner product with u. Put the transformation
+    before the learning rate in the chain.
 
-    Decoupled decay is built in. SignSGD with learning rate r and decay d is this method with `LinfBall(1 / d)` and
-    learning rate r · d. For Muon, use `SpectralNorm(1 / d)`.
+    If the set is convex and contains the initial weights, the weights stay in the set after every step. No projection
+    is needed. `jaxreg.projected` moves initial weights into the set.
+
+    Decoupled decay is built in. SignSGD with learning rate r and decay d equals this method with `LinfBall(1 / d)` and
+    learning rate r · d. For Muon, use `SpectralNorm(1 / d)` and the same learning rate r · d.
 
     Args:
         rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or
@@ -77,16 +81,19 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
 def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTransformation:
     """Replace the optimiser's direction by the direction of steepest descent in the norm of the constraint.
 
-    A step is w ← w + η · lmo(u). lmo(u) is the point of the constraint set with the smallest inner product with the
-    optimiser's direction u, and η is the learning rate. Put the transformation before the learning rate in the chain.
-    The constraint must be a ball or a sphere. Each step has the norm η · limit, where `limit` is the radius of the ball
-    or sphere, however large u is. A group of weights for which u is 0 is not moved. The constraint limits the steps,
-    not the weights. To limit the weights, put `jaxreg.project` after the learning rate.
+    A step is w ← w + η · lmo(u). Here u is the optimiser's direction, and η is the learning rate. lmo(u) is the point
+    of the constraint set that has the smallest inner product with u. Put the transformation before the learning rate in
+    the chain.
+
+    The constraint must be a ball or a sphere. Its radius determines the size of the steps: each step has the norm
+    η · radius, for small and for large u. A group of weights for which u is 0 is not moved. The constraint does not
+    limit the weights. To limit the weights too, put `jaxreg.project` after the learning rate.
 
     Args:
         rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or
             Optax schedules.
-        tangent: If True, only steps along the set at the weights count, which must lie in the set. Use it for spheres.
+        tangent: If True, minimise over steps that are tangent to the set at the weights. The weights must lie in the
+            set. Use this option for spheres.
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
@@ -125,16 +132,18 @@ def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTra
 def hyperball(rules: ConstraintRules, learning_rate: Number, tangent: bool = False) -> optax.GradientTransformation:
     """Take optimiser steps whose length is learning_rate · radius, and project the weights back onto their sphere.
 
-    With the radius R, a step is w ← R · unit(w - η R · unit(u)), where unit(x) = x / ‖x‖. Put it at the end of the
-    chain, after `optax.scale_by_adam` or another transformation that returns a direction u. It applies the learning
-    rate η and the projection itself. For small η, each step rotates the weights by at most about η radians, whatever
-    their norm. Weight decay is not needed, because the norm is fixed.
+    A step is w ← R · unit(w - η R · unit(u)), where R is the radius and unit(x) = x / ‖x‖. Put `hyperball` at the end
+    of the chain, after `optax.scale_by_adam` or another transformation that returns a direction u. `hyperball` applies
+    the learning rate η and the projection itself.
+
+    For small η, each step rotates the weights by at most about η radians, for every radius. Weight decay is not needed,
+    because the norm is fixed.
 
     Args:
         rules: Spheres by path pattern, such as the rules of `jaxreg.initial_spheres`.
-        learning_rate: η: a float, an array or an Optax schedule. It also applies to leaves without a rule.
-        tangent: If True, take the steepest direction along the sphere. With `SpectralSphere` this is the spectral
-            sphere optimiser (SSO), and without `tangent` MuonSphere.
+        learning_rate: η, as a float, an array or an Optax schedule. It also applies to leaves without a rule.
+        tangent: If True, take the steepest direction along the sphere. For `SpectralSphere`, True gives the spectral
+            sphere optimiser (SSO), and False gives MuonSphere.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax
@@ -154,10 +163,14 @@ def hyperball(rules: ConstraintRules, learning_rate: Number, tangent: bool = Fal
 def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
     """Keep only the component of the optimiser's direction u that is tangent to the constraint set.
 
-    For spheres, this is u ← u - ⟨u, w⟩ w / ‖w‖². The projection would undo a step along the removed component. Put
-    the transformation first in the chain, so that momentum does not accumulate this component. Groups of zeros keep
-    their direction. For `Orthonormal` it is u ← u - W sym(Wᵀu) with sym(X) = (X + Xᵀ) / 2, for steps on the Stiefel
-    manifold. For other constraints it is the derivative of the projection.
+    The projection would undo a step along the removed component. Put the transformation first in the chain, so that
+    momentum does not accumulate the removed component.
+
+    The tangent component at the weights depends on the constraint:
+
+    - Spheres: u - ⟨u, w⟩ w / ‖w‖². For a group of weights that are all 0, it is u.
+    - `Orthonormal`: u - W sym(Wᵀu) with sym(X) = (X + Xᵀ) / 2. These are steps on the Stiefel manifold.
+    - Other constraints: the derivative of the projection in the direction u.
 
     Args:
         rules: Constraints by path pattern, such as the rules of `jaxreg.initial_spheres`.
@@ -195,11 +208,13 @@ def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
 def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTransformation:
     """Slow down the growth of norms. If an optimiser step enlarges a norm, keep only the share `outward` of the growth.
 
-    Put it after the learning rate in the chain. It changes only the norm of each group of weights, not its direction.
-    With 1 it changes nothing. With 0 no norm grows. Steps that reduce a norm are not changed.
+    Put the transformation after the learning rate in the chain. It changes only the norm of each group of weights after
+    the step, not the direction of the group. `outward=1` changes nothing. With `outward=0`, no norm grows. Steps that
+    reduce a norm are not changed.
 
     Args:
-        rules: Constraints by path pattern, such as the rules of `jaxreg.initial_spheres`. Only their groups are used.
+        rules: Constraints by path pattern, such as the rules of `jaxreg.initial_spheres`. They only define the groups
+            of weights; their limits are ignored.
         outward: Share of the growth that is kept, from 0 to 1: a float, an array or an Optax schedule.
 
     Returns:
@@ -239,18 +254,20 @@ def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTrans
 
 
 def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
-    """Scale the updates of each group of weights so that their norm equals that of the weights.
+    """Scale the updates of each group of weights so that the norm of the updates equals the norm of the weights.
 
-    For a group of weights w with the direction u, this is u ← ‖w‖ / ‖u‖ · u. Put it after the optimiser's scaling and
-    before the learning rate η in the chain. A step then changes each group by the share η of its norm, and the norm is
-    free to change. `jaxreg.hyperball` takes the same steps but keeps the norm. If the weights or u of a group are 0, u
-    is not changed. NaN makes the whole group NaN.
+    For a group of weights w with the updates u, this is u ← ‖w‖ / ‖u‖ · u. Put the transformation after the optimiser's
+    scaling and before the learning rate η in the chain. Each step then moves a group of weights by the share η of its
+    norm, and the norm can change. To keep the norm fixed, use `jaxreg.hyperball`, which takes steps of the same size.
 
-    `optax.scale_by_trust_ratio` takes one norm for an entire array, such as a stack of layers. Here the groups are
-    those of the rule: layers, units, experts or heads.
+    If all weights or all updates of a group are 0, u is not changed. A NaN makes the whole group NaN.
+
+    `optax.scale_by_trust_ratio` takes one norm for an entire array, such as a stack of layers. In `relative_update`,
+    the rules define the groups: layers, units, experts or heads.
 
     Args:
-        rules: Constraints by path pattern, such as the rules of `jaxreg.initial_spheres`. Only their groups are used.
+        rules: Constraints by path pattern, such as the rules of `jaxreg.initial_spheres`. They only define the groups
+            of weights; their limits are ignored.
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.

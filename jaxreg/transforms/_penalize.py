@@ -12,11 +12,12 @@ from jaxreg.transforms._base import with_penalties
 def penalize(rules: PenaltyRules) -> optax.GradientTransformation:
     """Add the gradient of the penalties to the incoming gradient, like Keras's `kernel_regularizer`.
 
-    This is coupled regularisation. Put it first in the chain. An adaptive optimiser then rescales the sum of both
-    gradients. The value of the loss does not include the penalty. `jaxreg.penalty` returns the value of the penalty.
+    This is coupled regularisation. Put the transformation first in the chain. An adaptive optimiser then rescales the
+    sum of both gradients. The value of your loss does not include the penalty. `jaxreg.penalty` returns the value of
+    the penalty.
 
-    For complex weights, pass the conjugate of the gradient of `jax.grad`, as for all Optax optimisers. The penalty's
-    gradient is conjugated too before it is added.
+    For complex weights, all Optax optimisers need the conjugate of the gradient that `jax.grad` returns. So pass this
+    conjugate. `penalize` adds the conjugate of the penalty's gradient to it.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax

@@ -14,21 +14,22 @@ from jaxreg.transforms._exact_update import landing
 def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformation:
     """Project the weights after each optimiser step onto the constraints, like Keras's `kernel_constraint`.
 
-    Put it last in the chain, after the learning rate. It projects `params + updates` and returns the update from
-    `params` to the projection. Because of rounding, adding this update to `params` can miss the projection.
-    `optax.apply_updates` then returns a neighbouring floating-point number. For bounds and upper limits of a norm, this
-    number is still inside the set. Initial weights are not projected; use `jaxreg.projected` for them.
+    Put the transformation last in the chain, after the learning rate. It projects `params + updates` and returns the
+    update from `params` to the projection. Initial weights are not projected. To project them, use `jaxreg.projected`.
+
+    Because of rounding, `optax.apply_updates` can return a floating-point number next to the projection. For bounds and
+    upper limits of a norm, this number is still inside the set.
 
     Args:
-        rules: Constraints by path pattern, or one constraint for all kernels. Limits are floats, arrays or Optax
-            schedules.
+        rules: Dict from path pattern to constraint, or one constraint for all kernels. Limits are floats, arrays or
+            Optax schedules.
         every: Number of updates from one projection to the next, at least 1.
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: If `every` is under 1. At `init`, if a pattern matches no leaf or two patterns match one leaf. At
+        ValueError: If `every` is below 1. At `init`, if a pattern matches no leaf, or two patterns match one leaf. At
             `update`, if `params` is missing.
 
     Example:

@@ -1,4 +1,4 @@
-"""Proximal steps as Optax transformations. With penalties such as L1 they set weights exactly to 0."""
+"""Proximal steps as Optax transformations. With penalties such as L1, they can set weights exactly to 0."""
 
 from typing import Any
 
@@ -27,15 +27,20 @@ from jaxreg.transforms._base import (
 def proximal(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:
     """Apply the proximal step of the penalties after each update, with the learning rate as step size.
 
-    A step is w ← argmin_z η · penalty(z) + ‖z - (w - ηu)‖² / 2. Here u is the optimiser's direction and η the learning
-    rate. Put the transformation after the learning rate in the chain. After SGD, it minimises loss + penalty. L1 and
-    the group lasso then give weights that are exactly 0 after `optax.apply_updates`. After Adam, it converges to a
-    different point, because Adam has a separate step size per weight. To minimise loss + penalty with Adam, use
-    `jaxreg.proximal_adam`. After Adam, `L2(d / 2)` gives the proximal form of AdamW's decay d: w ← (w - ηu) / (1 + ηd).
+    Put the transformation after the learning rate in the chain. With the optimiser's direction u and the learning rate
+    η, a step is
+
+        w ← argmin_z η · penalty(z) + ‖z - (w - ηu)‖² / 2.
+
+    After SGD, training minimises loss + penalty. `L1` and `GroupLasso` then set weights exactly to 0.
+
+    After Adam, training converges to a different point, because Adam has a separate step size per weight. To minimise
+    loss + penalty with Adam, use `jaxreg.proximal_adam`. The penalty `L2(d / 2)` after Adam is the proximal form of
+    AdamW with the decay d: w ← (w - ηu) / (1 + ηd).
 
     Args:
-        rules: Penalties with a proximal step, by path pattern, or one for all kernels. Strengths are floats, arrays or
-            Optax schedules.
+        rules: Penalties by path pattern, or one penalty for all kernels. Each penalty must have a proximal step.
+            Strengths are floats, arrays or Optax schedules.
         learning_rate: η, the learning rate of the optimiser, at least 0: a float, an array or an Optax schedule.
 
     Returns:
@@ -71,22 +76,25 @@ def proximal_adam(
 ) -> optax.GradientTransformation:
     """Return Adam for loss + penalty, with a proximal step that uses Adam's step size for each weight.
 
-    Let x be the weights after Adam's step, and d_i = √v_i + eps the divisor in this step. The result is
-    argmin_z η · penalty(z) + Σ d_i (z_i - x_i)² / 2, so each weight has the step size η / d_i. Training converges to a
-    stationary point of loss + penalty. With `jaxreg.proximal` after Adam, it converges to a different point. For `L1`,
-    the proximal step is a soft threshold per weight. For `GroupLasso`, it is computed by Newton's method.
+    Adam divides the step of weight i by d_i = √v_i + eps. From the weights x after Adam's step, the proximal step makes
+
+        argmin_z η · penalty(z) + Σ d_i (z_i - x_i)² / 2.
+
+    So weight i has the step size η / d_i. Training converges to a stationary point of loss + penalty. (With
+    `jaxreg.proximal` after Adam, training converges to a different point.) For `L1`, the proximal step is a soft
+    threshold per weight. For `GroupLasso`, Newton's method computes the proximal step.
 
     Args:
-        rules: Penalties whose proximal step accepts one step size per weight (not `Spectral` or `Nuclear`), by path
-            pattern, or one for all kernels.
+        rules: Penalties by path pattern, or one penalty for all kernels. The proximal step of each penalty must accept
+            one step size per weight. `Spectral` and `Nuclear` cannot be used.
         learning_rate: η, at least 0: a float, an array or an Optax schedule.
         b1: Decay rate of the mean of the gradient, in [0, 1).
         b2: Decay rate of the mean of the squared gradient, in [0, 1).
         eps: Number that is added to √v, above 0.
 
     Returns:
-        A complete optimiser. Its updates include the learning rate and the sign. Its state is that of
-        `optax.scale_by_adam`, with both means in float32 or wider. In float16, `eps` and small squares would be 0.
+        A complete optimiser, whose updates include the learning rate and the sign. Its state is that of
+        `optax.scale_by_adam`, with both means in float32 or wider, because `eps` and small squares are 0 in float16.
 
     Raises:
         ValueError: If a number is out of range. At `init`, if a pattern matches no leaf or two patterns match one leaf.

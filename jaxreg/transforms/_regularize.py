@@ -29,14 +29,14 @@ def regularize(
     """Add penalties, decay, proximal steps and constraints to an optimiser, each at the right place in the chain.
 
     Penalties come before the optimiser. Decay is added to the optimiser's updates. Proximal steps come after the
-    optimiser, and constraints come last. A chain in a wrong order trains without an error, so a wrong order is easily
-    missed. This function always uses the right order.
+    optimiser, and constraints come last. If you build the chain yourself, a wrong order raises no error and is easily
+    missed.
 
     Args:
         optimizer: Complete optimiser, whose updates are ready to be added to the parameters. Examples are
             `optax.adam(1e-3)` and a chain that ends in `optax.scale_by_learning_rate`. If you pass `decays`, use an
-            optimiser without decay, because `optax.adamw` would decay a second time; `jaxreg.check` reports it for L2
-            and L1L2.
+            optimiser without decay: with `optax.adamw`, the weights would decay twice. For L2 and L1L2, `jaxreg.check`
+            reports this mistake.
         learning_rate: Learning rate of the optimiser: a float, an array or an Optax schedule. Needed for `decays` and
             `proximals`, which are scaled by it.
         penalties: Rules for `jaxreg.penalize`: coupled, like Keras's `kernel_regularizer`.
@@ -49,11 +49,11 @@ def regularize(
         A complete optimiser. Its `update` needs `params`, and passes extra arguments to `optimizer`.
 
     Raises:
-        ValueError: If `decays` or `proximals` are given without a learning rate, or it is negative. At `init`,
-            if a pattern matches no leaf or two patterns match one leaf.
-        TypeError: If `optimizer` is not an Optax transformation, or rules are passed as `learning_rate`, or a rule is
-            not a function, or is a constraint instead of a penalty or the reverse. At `init`, if the optimiser does not
-            accept a leaf of `params` that is not an array.
+        ValueError: If `decays` or `proximals` are given without a learning rate, or the learning rate is negative. At
+            `init`, if a pattern matches no leaf or two patterns match one leaf.
+        TypeError: If `optimizer` is not an Optax transformation. If rules are passed as `learning_rate`. If a rule is
+            not a function. If a constraint is passed where a penalty is expected, or a penalty where a constraint is
+            expected. At `init`, if `params` has a leaf that is not an array, and the optimiser does not accept it.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax

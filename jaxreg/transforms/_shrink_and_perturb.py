@@ -11,10 +11,10 @@ from jaxreg._protocols import Tree
 def shrink_and_perturb(params: Tree, fresh: Tree, shrink: Number = 0.4, perturb: Number = 0.1) -> Tree:
     """Shrink trained weights and add a share of fresh initial weights, as a warm start for training on new data.
 
-    The result is shrink · params + perturb · fresh. A network that is trained further on more data generalises worse
-    than one trained from scratch. Shrinking the weights and adding noise keeps what was learned, and makes the
-    gradients similar to those of fresh weights. Call it before each new phase of training, and reset the optimiser
-    state.
+    The result is shrink · params + perturb · fresh. A network that is trained further on more data often generalises
+    worse than a network trained from scratch on all data. Shrinking the weights and adding fresh weights keeps what was
+    learned, and makes the gradients similar to those of a fresh network. Call this function before each new phase of
+    training, and reset the optimiser state.
 
     Args:
         params: Tree of trained weights.

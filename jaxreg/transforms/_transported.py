@@ -19,7 +19,8 @@ class TransportState(NamedTuple):
     Args:
         count: Number of updates so far, at which schedules are evaluated.
         inner: State of the inner transformation.
-        last: Weights at the last update, to which the momentum is tangent. For a leaf without a rule, a single 0.
+        last: Weights at the last update. The momentum is tangent to the set at these weights. A leaf without a rule is
+            replaced by a single 0.
     """
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
@@ -32,11 +33,14 @@ def transported_momentum(
 ) -> optax.GradientTransformationExtraArgs:
     """Keep the momentum of an optimiser tangent to a sphere, by transporting it to the new weights after each step.
 
-    The momentum consists of directions along the sphere at earlier weights. At the current weights these directions
-    leave the sphere. On spheres, the momentum is moved by parallel transport along the great circle from the last
-    weights w₋ to the current weights w, which keeps its norm. For unit vectors a = w₋ / ‖w₋‖ and b = w / ‖w‖ it becomes
-    m - ⟨m, b⟩ (a + b) / (1 + ⟨a, b⟩). For other sets, such as `Orthonormal`, it is projected onto the tangent space at
-    w. Put `jaxreg.tangent` before this transformation in the chain, so that new gradients are tangent too. The second
+    The momentum consists of directions that were tangent to the sphere at earlier weights. At the current weights,
+    these directions leave the sphere. So the momentum m is moved from the last weights w₋ to the current weights w.
+
+    On a sphere, m is moved by parallel transport along the great circle from w₋ to w. Parallel transport keeps the norm
+    of m. Let a = w₋ / ‖w₋‖ and b = w / ‖w‖. The new momentum is m - ⟨m, b⟩ (a + b) / (1 + ⟨a, b⟩). For other sets, such
+    as `Orthonormal`, m is projected onto the tangent space at w.
+
+    Put `jaxreg.tangent` before this transformation in the chain, so that new gradients are tangent too. The second
     moments of Adam are not changed.
 
     Args:

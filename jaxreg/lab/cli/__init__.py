@@ -129,7 +129,7 @@ class Report:
         _shown(
             "For a training sweep with one axis, the value that means no regulariser.",
             "VALUE",
-            "inf if it is in the axis, otherwise 0, except for limits",
+            "inf if the axis has this value; otherwise 0, but only for strengths",
         ),
     ] = None
     json: Json = False
@@ -187,9 +187,10 @@ class Watch:
 class Search:
     """Find the best regulariser and its strength for a neural network on your table, and fit the network.
 
-    Compares no regulariser, L1, L2, L1 with L2, decoupled weight decay, group lasso, MaxNorm, UnitNorm, early stopping
-    and dropout by repeated nested cross-validation. Prints which regulariser to use and how certain this choice is.
-    Writes a report, the model and all training runs. Run the same command again to continue after an interruption.
+    Trains networks without a regulariser and with L1, L2, L1 plus L2, decoupled weight decay, group lasso, MaxNorm,
+    UnitNorm, early stopping or dropout. Compares them by repeated nested cross-validation. Prints which regulariser to
+    use and how certain this choice is. Writes a report, the model and all training runs. Run the same command again to
+    continue after an interruption.
 
     Example: jaxreg search patients.csv --target diagnosis
 
@@ -207,8 +208,8 @@ class Search:
     budget: Annotated[
         str | None,
         _shown(
-            "Time limit, such as 60s, 5m or 1h. Without it, the search makes 2 repeats of the cross-validation (1 with "
-            "--quick), however long they take.",
+            "Time limit, such as 60s, 5m or 1h. Without a limit, the cross-validation runs twice. With --quick and no "
+            "limit, it runs once.",
             "TIME",
             "no limit",
         ),
@@ -236,8 +237,8 @@ class Search:
     quick: Annotated[
         bool,
         tyro.conf.arg(
-            help="Search faster, with half of the strengths, one network architecture instead of two, and no other "
-            "kinds of model unless --any-model is given. Without --budget, the cross-validation runs once."
+            help="Search faster: try half of the strengths, and one network architecture instead of two. Try other "
+            "kinds of model only with --any-model. Without --budget, run the cross-validation once."
         ),
     ] = False
     epochs: Annotated[

@@ -14,14 +14,15 @@ from jaxreg.lab.tabular.files import is_table, read
 
 
 def predict(model: Path, file: Path, out: Path | None, names: Sequence[str] = ()) -> None:
-    """Predict the target of each row of a table, and print the predictions as CSV or write them to a file.
+    """Predict the target of each row of a table. Print the predictions as CSV, or write them to a CSV file.
 
-    The predictions are in the order of the rows. Id columns, which the search ignored, are copied in front of them.
+    The predictions are in the order of the rows of the table. Id columns, which the search ignored, are copied in front
+    of the predictions.
 
     Args:
         model: Model file written by a search, or its folder.
         file: Table with the columns that the model needs, in any order.
-        out: File to write; None prints to the terminal.
+        out: CSV file for the predictions; None prints to the terminal.
         names: Column names, for a table without a header row.
     """
     if is_table(model) and not model.is_dir():

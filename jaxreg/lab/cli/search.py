@@ -34,11 +34,11 @@ from jaxreg.lab.tabular.prepared import Prepared
 from jaxreg.lab.training.tasks import CLASSES, NUMBERS
 
 RIVALS = 1.0
-"""Seconds to judge the other models on a small table, on an idle machine."""
+"""Seconds that an idle machine takes to train and test the other kinds of model on a small table."""
 
 MOST_SLOW = 3.0
-"""Slowness of a machine up to which the start of a process tells how long its end takes. A longer start was one that
-read the packages from a disk for the first time."""
+"""Largest slowness of the machine with which the duration of the last steps is predicted. A start that was even slower
+read the packages from the disk for the first time."""
 
 
 def search_table(
@@ -61,14 +61,14 @@ def search_table(
     Args:
         table: Table with inputs and target.
         started: Start time of the command, measured by `time.perf_counter`.
-        budget: Time limit in seconds, or None.
+        budget: Time limit in seconds; None for no limit.
         quick: Whether to try only every second strength, with one repeat.
-        epochs: Number of training epochs; None chooses it from the number of rows.
-        hidden: Number of units of each hidden layer; empty for the plan's default.
-        any_model: Whether to keep another kind of model if it is better.
-        balanced: Whether all classes have the same weight.
+        epochs: Number of training epochs. If None, it depends on the number of rows.
+        hidden: Number of units of each hidden layer; empty for the default networks.
+        any_model: Whether to keep another kind of model, such as boosted trees, if it scores higher than the networks.
+        balanced: Whether all classes get the same total weight.
         seed: Seed for the folds and the initial weights.
-        out: Folder for the files that are written; None for a folder next to the table.
+        out: Folder for the files that are written. If None, a folder next to the table.
         as_json: Whether to print JSON.
         reading: Name -> value of the options that decide how the table is read, such as `leave-out`.
     """
@@ -84,8 +84,8 @@ def search_table(
             least = took + slowness * COMPILATION
             raise ValueError(
                 f"the budget of {budget:g} s is too short: the shortest search takes about {math.ceil(least)} s, "
-                f"including {took:.0f} s for the start. Use --budget {math.ceil(SPARE * least)}s, or --quick without "
-                "--budget"
+                f"including {took:.0f} s to start the command. Use --budget {math.ceil(SPARE * least)}s, or --quick "
+                "without --budget"
             )
     notes = [*table.notes, *([] if table.groups is not None or table.time is not None else _repeats(x))]
     if balanced:
@@ -142,8 +142,8 @@ def search_table(
         )
     except OtherSweepError:  # rows and options are equal, because `_differences` has compared them
         raise ValueError(
-            f"{out} contains training runs of another version of jaxreg or JAX, or of another type of device. They "
-            "cannot be combined with new ones. Name another folder with --out, or delete this folder"
+            f"{out} contains training runs of another version of jaxreg or JAX, or of another type of device. The old "
+            f"runs cannot be combined with new runs. Name another folder with --out, or delete {out}"
         ) from None
     except ValueError:
         folder.undo()
@@ -257,8 +257,8 @@ class _Folder:
     def begin(self, request: dict[str, Any], plan: Plan, shape: tuple[int, ...]) -> Plan:
         """Return the stored plan if the folder contains this search already. Otherwise, store and return `plan`.
 
-        Two searches with different budgets are the same search. A budget of at least twice the time starts again if it
-        allows a longer plan.
+        Searches that differ only in the budget count as the same search. A budget of at least twice the stored budget
+        starts the search again, if it allows a longer plan.
 
         Args:
             request: Rows and options of the search.
@@ -281,8 +281,8 @@ class _Folder:
                 ) from None
             if other:
                 raise ValueError(
-                    f"{out} contains an earlier search with different {other}. To continue it, repeat its options. For "
-                    "another search, name another folder with --out"
+                    f"{out} contains an earlier search with different {other}. To continue the earlier search, use its "
+                    "rows and options. For a new search, name another folder with --out"
                 )
             # A search of an older version has all methods of that version; only a short budget has fewer.
             whole = not {*stored.methods} <= {NONE, *PROMISING}
@@ -292,12 +292,14 @@ class _Folder:
                 return stored
             self._before = text
             self.told = (
-                f"{out} contains a shorter search, for the budget of {before['budget']:g} s. A longer one replaces it"
+                f"{out} contains a shorter search, with a budget of {before['budget']:g} s. The new search replaces it"
             )
         elif out.exists() and not out.is_dir():
             raise ValueError(f"--out {out} is a file; expected a folder")
         elif out.exists() and any(out.iterdir()):
-            raise ValueError(f"{out} contains files, but no search; expected an empty folder. Name one with --out")
+            raise ValueError(
+                f"{out} contains files, but no search; expected an empty folder. Name an empty folder with --out"
+            )
         try:
             self.replace(plan)
         except OSError as error:
@@ -310,13 +312,13 @@ class _Folder:
         """Replace the stored plan of a search, and remove the training runs of the old plan.
 
         Args:
-            plan: The plan.
+            plan: The new plan.
         """
         self._clear()
         write_whole(self.place, json.dumps({"request": self._request, "plan": dataclasses.asdict(plan)}))
 
     def finished(self) -> tuple[float | None, int | None]:
-        """Return the budget and the number of repeats of a finished search; (None, None) if it is not finished."""
+        """Return the budget and the number of repeats of a finished search; (None, None) without a finished search."""
         verdict, folds = self.out / "verdict.json", self.out / "folds.json"
         if self._fresh or not (verdict.exists() and folds.exists()):
             return None, None
@@ -384,7 +386,7 @@ def _repeats(x: np.ndarray) -> list[str]:
     different, often = different_inputs(x, Plan.folds)
     if different == len(x):
         return []
-    told = f"{len(x)} rows have {different} distinct inputs. Rows with equal inputs "
+    told = f"the {len(x)} rows have {different} distinct combinations of inputs. Rows with equal inputs "
     if often:
-        return [told + "may be in distinct folds, because most new rows will equal known rows"]
+        return [told + "may be in different folds, because most new rows will have the inputs of a known row"]
     return [told + "stay in one fold, so that no net is tested on inputs that it was trained on"]

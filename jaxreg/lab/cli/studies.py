@@ -1,4 +1,4 @@
-"""The commands for case studies: list, run, report and show. Each imports its modules only when it is called."""
+"""The commands for case studies: list, run, report and show. Each command imports what it needs only when it runs."""
 
 import ast
 import dataclasses
@@ -29,8 +29,9 @@ def run(
 
     Args:
         names: Names of case studies, or Python files that define a `STUDY`.
-        size: Numbers of seeds, draws or epochs that replace the numbers of the study: field of `Size` -> number.
-        out: Folder for the results, with one folder per study.
+        size: Numbers of seeds, draws or epochs to use instead of those of the study: field of `Size` -> number.
+        out: Folder for the results. It gets one subfolder per study. None for the folder "results", or "results/quick"
+            if `quick` is true.
         quick: Whether to use the study's trial size instead of its full size.
         as_json: Whether to print JSON instead of tables.
     """
@@ -89,7 +90,8 @@ def write_report(
         stores: Folders of case studies or training sweeps.
         form: Format of the report.
         out: File to write; None for a file in the results folder.
-        baseline: Value of the axis of a sweep that means no regulariser; None for the default of `report`.
+        baseline: For a sweep, the value on its axis that means no regulariser, such as 0. None for the default of
+            `jaxreg.lab.report`.
         as_json: Whether to print JSON.
     """
     from jaxreg.lab.report.compose import report
@@ -106,7 +108,7 @@ def show(store: Path, *, as_json: bool = False) -> None:
 
     Args:
         store: Folder of a case study or training sweep.
-        as_json: Whether to print JSON. It contains the Python call that computes each number.
+        as_json: Whether to print JSON. For each number, the JSON contains the Python call that computes the number.
     """
     from jaxreg.lab.report import tables
     from jaxreg.lab.report.document import as_plain
@@ -188,9 +190,10 @@ def _size(folder: Path) -> str:
 
 
 def experiments() -> dict[str, Path]:
-    """Return the files of all available case studies, as a dict with their names as keys.
+    """Return all available case studies as a dict: name -> file.
 
-    Case studies are in ./experiments. If this folder contains none, the studies that come with jaxreg are returned.
+    The studies in ./experiments are returned. If that folder contains no study, the studies that come with jaxreg are
+    returned.
     """
     package = Path(jaxreg.__file__).parent
     for folder in (Path("experiments"), package.parent / "experiments", package / "experiments"):

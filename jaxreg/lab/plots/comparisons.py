@@ -19,11 +19,11 @@ def paired_differences(
         ax: Axes to plot into. None makes a figure with one pair of axes.
         differences: Differences from `stats.differences(a, b)`: one number per draw (or per seed).
         result: Result of `stats.paired(a, b)`.
-        lower_is_better: Whether lower values are better; by default as in `stats.paired`.
-        ylabel: Label of the vertical axis; made from the name of the differences if empty.
+        lower_is_better: Whether lower values are better. By default, the name of `differences` decides.
+        ylabel: Label of the vertical axis. If it is empty, it is made from the name of `differences`.
 
     Returns:
-        The same axes.
+        The axes with the plot.
 
     Raises:
         ValueError: If `differences` and `result` are not from the same comparison.

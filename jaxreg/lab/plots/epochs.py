@@ -1,8 +1,8 @@
-"""Plots against the epoch or another time: learning curves, weight norms, violation.
+"""Plots of learning curves, weight norms and constraint violations against the epoch or another measure of time.
 
-A few runs are plotted as their mean and one thin line per run. Many runs are plotted as their mean and a band with the
-middle 80 % of the runs. A diverged run is left out from the epoch at which it diverged onwards. The legend gives the
-number of these runs.
+Up to 8 runs are plotted as their mean and one thin line per run. More runs are plotted as their mean and a band with
+the middle 80 % of the runs. From the epoch of its divergence on, a diverged run is left out. The legend gives the
+number of diverged runs.
 """
 
 from collections.abc import Hashable
@@ -37,7 +37,9 @@ class Spread(NamedTuple):
 
 
 def spread(lanes: np.ndarray) -> Spread:
-    """Compute the mean, the 10th and the 90th percentile of the finite runs at each point of a curve.
+    """Compute the mean, 10th and 90th percentile of the runs at each point of a curve.
+
+    NaN and infinite values are ignored.
 
     Args:
         lanes: Values of shape (runs, points).
@@ -77,17 +79,17 @@ def curve(
         ax: Axes to plot into. None makes a figure with one pair of axes.
         values: Values with the dimension `x`, and runs along `draw` and `seed`.
         colour: Colour of the line and its band.
-        label: Label in the legend; the number of diverged runs is added to it.
+        label: Label in the legend. If runs diverged, their number is appended to the label.
         linestyle: Matplotlib line style.
-        ylabel: Label of the vertical axis; made from the name of the values if empty.
-        x: Dimension on the horizontal axis; its name is the label.
+        ylabel: Label of the vertical axis. If empty, the label is made from the name of the values.
+        x: Dimension on the horizontal axis. The name of the dimension is the label of the axis.
 
     Returns:
-        The same axes.
+        The axes of the plot.
 
     Raises:
-        ValueError: If the dimension `x` is missing, or the values have a dimension other than `x`, `draw` and `seed`
-            (select an entry first).
+        ValueError: If the dimension `x` is missing, or the values have a dimension other than `x`, `draw` and `seed`.
+            Select one entry of any other dimension before plotting.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -129,25 +131,27 @@ def learning_curves(
 ) -> Axes:
     """Plot training values (dashed) and test values (solid) against the epoch.
 
-    To compare two recipes, call the function twice on the same axes, with a name for each. Each call takes the next
-    colour of the theme. To set the colours, pass `colours=(GREY, GREY)`, for example for the baseline.
+    To compare two recipes, call the function twice on the same axes, each time with the `name` of the recipe. Each call
+    takes the next colour of the theme, unless `colours` is given.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
         train: Training values with the dimension `x`, and runs along `draw` and `seed`.
-        test: Test values with the same dimensions. The legend calls the curves "train" and "test", or as the names of
-            the values begin: "train" and "val" for `train_loss` and `val_loss`.
+        test: Test values with the same dimensions as `train`. The legend calls the curves "train" and "val" if the
+            values are named `train_loss` and `val_loss`. Without such a pair of names, it calls them "train" and
+            "test".
         name: Name of the recipe in the legend.
-        colours: Colours of the training and the test curve. By default both have the next unused colour.
-        ylabel: Label of the vertical axis; made from the name of the values if empty.
-        x: Dimension on the horizontal axis; its name is the label.
+        colours: Colours of the training curve and the test curve, such as `(GREY, GREY)` for a baseline. By default,
+            both curves have the next unused colour.
+        ylabel: Label of the vertical axis. If empty, the label is made from the name of the values.
+        x: Dimension on the horizontal axis. The name of the dimension is the label of the axis.
 
     Returns:
-        The same axes.
+        The axes of the plot.
 
     Raises:
-        ValueError: If the dimension `x` is missing, or the values have a dimension other than `x`, `draw` and `seed`
-            (select an entry first).
+        ValueError: If the dimension `x` is missing, or the values have a dimension other than `x`, `draw` and `seed`.
+            Select one entry of any other dimension before plotting.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -176,10 +180,10 @@ def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyl
         linestyle: Matplotlib line style.
 
     Returns:
-        The same axes.
+        The axes of the plot.
 
     Raises:
-        ValueError: If the sweep has no variable `norm/<path>`, or such a variable has a dimension other than
+        ValueError: If the sweep has no variable `norm/<path>`, or a variable `norm/<path>` has a dimension other than
             `epoch`, `draw` and `seed`.
 
     Example:
@@ -208,13 +212,13 @@ def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation",
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        values: Distance of the weights from their constraint, in weight units, with a dimension `epoch`, and runs along
-            `draw` and `seed`.
+        values: Distance of the weights from their constraint, in weight units. The dimensions are `epoch`, and `draw`
+            and `seed` for the runs.
         name: Name of the recipe in the legend.
-        colour: Colour of the line and its band; the next unused one if empty.
+        colour: Colour of the line and its band. If empty, the next unused colour is taken.
 
     Returns:
-        The same axes.
+        The axes of the plot.
 
     Raises:
         ValueError: If the dimension `epoch` is missing, or the values have a dimension other than `epoch`, `draw` and
@@ -260,7 +264,7 @@ def with_diverged(label: str, lanes: np.ndarray) -> str:
         lanes: Values of shape (runs, points).
 
     Returns:
-        The label, unchanged if every run is finite.
+        The label with the number of diverged runs. The label is unchanged if no run diverged.
 
     Example:
         >>> with_diverged("test", np.array([[1.0, np.nan], [1.0, 2.0]]))

@@ -1,4 +1,4 @@
-"""Forest plots: the change that each recipe makes, with its interval, one row per recipe."""
+"""Forest plots: one row per recipe, with the change that the recipe makes and its confidence interval."""
 
 from collections.abc import Sequence
 
@@ -26,22 +26,24 @@ def forest(
     """Plot the change of each recipe relative to a baseline, with confidence intervals. The first recipe is on top.
 
     A filled point means that the interval excludes 0. An interval that extends beyond `span` is cut off and ends in an
-    arrow. To show several metrics side by side, call the function once per metric, on axes with a shared vertical axis.
+    arrow. To show several metrics side by side, call the function once per metric, on subplots that share their
+    vertical axis.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
         labels: Names of the recipes.
-        changes: Mean, lower end and upper end of each change, of shape (recipes, 3); NaN if unknown.
+        changes: Array of shape (recipes, 3) with the mean, the lower end and the upper end of each change. NaN means
+            unknown.
         rows: Vertical position of each recipe, increasing downwards; 0, 1, 2, … by default.
-        chosen: Recipe to highlight in colour.
+        chosen: Name of the recipe to highlight in colour.
         span: Limits of the horizontal axis; by default all intervals fit.
         xlabel: Label of the horizontal axis.
 
     Returns:
-        The same axes.
+        The axes with the plot.
 
     Raises:
-        ValueError: If there are not three numbers per label, or not one row per label.
+        ValueError: If `changes` does not have shape (recipes, 3), or `rows` does not have one number per recipe.
 
     Example:
         >>> from matplotlib.figure import Figure

@@ -21,10 +21,10 @@ def data(ax: Axes | None, points: ArrayLike, labels: ArrayLike, *, name: str = "
         hollow: Whether to plot only outlines, e.g. for test data on top of training data.
 
     Returns:
-        The same axes.
+        The axes with the plot.
 
     Raises:
-        ValueError: If the shapes do not match, or a label is neither 0 nor 1.
+        ValueError: If the shapes do not match, or a label is not 0 or 1.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -66,10 +66,10 @@ def decision_surface(ax: Axes | None, x: ArrayLike, y: ArrayLike, probability: A
         probability: Probability of class 1 at every (x, y), of shape (rows, columns).
 
     Returns:
-        The same axes.
+        The axes with the plot.
 
     Raises:
-        ValueError: If the shapes do not match, or a probability is not between 0 and 1, as after divergence.
+        ValueError: If the shapes do not match, or a probability is not from 0 to 1. After divergence, it may be NaN.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -82,12 +82,12 @@ def decision_surface(ax: Axes | None, x: ArrayLike, y: ArrayLike, probability: A
     if p.shape != (up.size, across.size) or min(p.shape) < 2:
         raise ValueError(
             f"decision_surface: `probability` has shape {p.shape}, `x` has {across.size} values and `y` has {up.size} "
-            "values; expected shape (len(y), len(x)), with at least two values each"
+            "values; expected shape (len(y), len(x)), and at least two values in `x` and in `y`"
         )
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError(
             f"decision_surface: {int((~((p >= 0) & (p <= 1))).sum())} of {p.size} predictions are not "
-            f"probabilities; expected numbers from 0 to 1. Plot a model that did not diverge"
+            f"probabilities; expected only numbers from 0 to 1. Plot a model that did not diverge"
         )
     clear = (*to_rgb(GREY), 0.0)
     shades = LinearSegmentedColormap.from_list("class 1", [clear, (*clear[:3], 0.5)])
@@ -114,7 +114,7 @@ def weight_histograms(
     """Plot histograms of two sets of weights, such as one kernel before and after training.
 
     Weights that are exactly 0 are not plotted, because their bar would be far higher than all other bars. The legend
-    gives the number of these weights.
+    gives the share of zeros in per cent.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
@@ -124,10 +124,10 @@ def weight_histograms(
         colours: Colours of the two histograms.
 
     Returns:
-        The same axes.
+        The axes with the plot.
 
     Raises:
-        ValueError: If there are no weights, or a weight is not finite.
+        ValueError: If `before` or `after` is empty, or a weight is NaN or infinite.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -141,8 +141,8 @@ def weight_histograms(
         if not w.size or not np.isfinite(w).all():
             found = f"has {int((~np.isfinite(w)).sum())} non-finite weights of {w.size}" if w.size else "is empty"
             raise ValueError(
-                f"the array {name!r} {found}; expected at least one weight, and only finite ones. Plot a "
-                "model that did not diverge"
+                f"the array {name!r} {found}; expected at least one weight, and only finite weights. Plot "
+                "a model that did not diverge"
             )
     kept = [w[w != 0] for w in sides]
     count = int(np.clip(np.sqrt(max(w.size for w in kept)), 8, 60))

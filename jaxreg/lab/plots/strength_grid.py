@@ -1,4 +1,4 @@
-"""Plot of a metric against two axes, such as two strengths."""
+"""Heat map of a metric over two axes of a sweep, such as two penalty strengths."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -30,18 +30,18 @@ def heat_map(
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        values: One number per run, with the dimensions `x` and `y`, and runs along `draw` and `seed`. Its name is the
-            label of the colour bar; `test_loss` of `fit` is labelled "test loss".
-        x: Dimension on the horizontal axis, of numbers or of words. Its name is the label.
-        y: Dimension on the vertical axis, in the same way.
-        chosen: Pair (x, y) whose cell gets a frame.
+        values: One number per run, with the dimensions `x` and `y`, and runs along `draw` and `seed`. The name of the
+            array is the label of the colour bar. The name `test_loss` from `fit` becomes "test loss".
+        x: Dimension on the horizontal axis. Its coordinates are numbers or words. Its name is the label of the axis.
+        y: Dimension on the vertical axis. Its coordinates are numbers or words. Its name is the label of the axis.
+        chosen: Pair of coordinates (x, y) of the cell that gets a frame.
 
     Returns:
-        The same axes.
+        The axes with the plot.
 
     Raises:
-        ValueError: If a dimension is missing, the values have a dimension other than `x`, `y`, `draw` and `seed`
-            (select an entry first), or the chosen pair is not in the grid.
+        ValueError: If `x` or `y` is not a dimension of the values, or the chosen pair is not in the grid. If a further
+            dimension besides `draw` and `seed` has several entries; select one entry first.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ def heat_map(
     if not {x, y} <= set(values.dims):
         raise ValueError(
             f"heat_map: the values have the dimensions {values.dims}; expected both {x!r} and {y!r}. Name two "
-            "of these dimensions"
+            "of the dimensions of the values as x and y"
         )
     cells = as_lanes(values, y, x)
     dead = (~np.isfinite(cells)).sum(axis=0)

@@ -1,8 +1,9 @@
-"""Plots against the strength of a penalty or another numeric axis: training and test values, sparsity.
+"""Plots of training values, test values and sparsity against the strength of a penalty, or another numeric axis.
 
-The axis is logarithmic. The baseline, such as a recipe without a penalty, is at its left end with the label 0. That of
-limits, which is infinity, is at its right end with the label ∞. A dotted line extends the baseline's level across the
-plot. An axis with negative values is linear, without a baseline.
+The horizontal axis is logarithmic. A baseline, such as a recipe without a penalty, is shown at an end of this axis. A
+baseline of strength 0 is at the left end, with the label 0. A baseline with an infinite limit is at the right end, with
+the label ∞. A dotted line extends the level of the baseline across the plot. An axis with negative values is linear and
+has no baseline.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -44,10 +45,10 @@ class StrengthPath(NamedTuple):
     """Values of all runs, sorted by penalty strength. Values of runs without a penalty are stored in `baseline`.
 
     Attributes:
-        strength: Positions on the axis, shape (points,), ascending: positive, or of any sign on a linear axis.
-        lanes: Values, shape (lanes, points).
-        baseline: Values of the baseline, shape (lanes,); None if there are none, or on a linear axis.
-        off: Strength of the baseline: 0, or infinity for limits.
+        strength: Positions on the axis, ascending, of shape (points,). On a logarithmic axis, all are positive.
+        lanes: Values, of shape (lanes, points). A lane is one pair of draw and seed.
+        baseline: Values of the baseline, of shape (lanes,). None if there is no baseline. A linear axis never has one.
+        off: Strength of the baseline: 0 for penalties, infinity for limits.
     """
 
     strength: np.ndarray
@@ -57,7 +58,7 @@ class StrengthPath(NamedTuple):
 
     @property
     def linear(self) -> bool:
-        """Whether the axis must be linear: a logarithmic axis cannot show negative strengths."""
+        """Whether some strengths are negative. If so, the axis must be linear."""
         return bool((self.strength < 0).any())
 
 
@@ -75,32 +76,36 @@ def strength_path(
 ) -> Axes:
     """Plot training values (dashed) and test values (solid) against the penalty strength, with the spread across runs.
 
-    Name another numeric axis of your sweep with `x`. The axis is logarithmic, or linear if a value is negative.
+    To plot against another numeric axis of your sweep, pass its name as `x`. The horizontal axis is linear if it has
+    negative values, and logarithmic otherwise.
 
-    To compare two methods, call the function twice on the same axes, with a name for each. Each call takes the next
-    colour of the theme. Equal baselines are drawn once, in grey; another baseline has the colour of its method.
+    To compare two methods, call the function twice on the same axes, with a different `name` each time. Each call takes
+    the next colour of the theme. The baseline of the first call is grey. If the second call has an equal baseline, it
+    is not drawn again. A different baseline gets the colour of the second method.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
-        train: One number per run, with a coordinate `x` along one dimension, and runs along `draw` and `seed`. On a
-            logarithmic axis 0 marks the baseline, as does the NaN of a recipe without a strength, or the infinity of
-            a recipe without a limit. None if there are no training values.
-        test: Test values, or other results, with the same labels. The legend calls the curves "train" and "test", or
-            as the names of the values begin: "train" and "val" for `train_loss` and `val_loss`.
+        train: Training values: one number per run, with a coordinate `x` along one dimension, and runs along `draw` and
+            `seed`. None if there are no training values. On a logarithmic axis, the coordinate of the baseline is 0. It
+            may also be NaN (a recipe without a strength) or infinity (a recipe without a limit).
+        test: Test values, or other results, with the dimensions and coordinates of `train`. The legend calls the curves
+            "train" and "test". If the names of the values differ only before the first underscore, the legend uses
+            these beginnings, such as "train" and "val" for `train_loss` and `val_loss`.
         name: Name of the method in the legend.
         chosen: Value on the horizontal axis to mark.
-        colours: Colours of the training and the test curve. By default both have the next unused colour.
+        colours: Colours of the training and the test curve. By default, both curves have the next unused colour.
         xlabel: Label of the horizontal axis; made from `x` if empty.
         ylabel: Label of the vertical axis; made from the name of the values if empty.
         x: Name of the coordinate on the horizontal axis.
 
     Returns:
-        The same axes.
+        The axes with the plot.
 
     Raises:
-        ValueError: If there is no coordinate `x`, or it does not hold finite numbers. If the values have several epochs
-            or methods, or a dimension other than `draw` and `seed` (select one entry first). If a value of `x` is
-            repeated, a strength is negative, or the chosen value is not plotted.
+        ValueError: If there is no numeric coordinate `x` along one dimension. If a value of `x` is repeated or not
+            allowed, such as a negative strength. If the values are from several methods. If a dimension besides that
+            of `x`, `draw` and `seed`, such as the epoch, has several entries; select one entry first. If the chosen
+            value is not plotted.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -142,7 +147,8 @@ def sparsity_path(
 ) -> Axes:
     """Plot the share of weights that are exactly 0 against the penalty strength, with the spread across runs.
 
-    For several kernels or methods, call the function once for each on the same axes, with its own name.
+    To compare several kernels or methods, call the function once for each of them, on the same axes, with a different
+    `name` each time.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
@@ -150,11 +156,11 @@ def sparsity_path(
             `draw` and `seed`.
         name: Name of the weights or the method in the legend.
         chosen: Value on the horizontal axis to mark.
-        colour: Colour of the line and its band; the next unused one if empty.
+        colour: Colour of the line and its band; the next unused colour if empty.
         x: Name of the coordinate on the horizontal axis.
 
     Returns:
-        The same axes.
+        The axes with the plot.
 
     Raises:
         ValueError: For the same reasons as in `strength_path`, or if a share is not between 0 and 1.
@@ -203,10 +209,13 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     if x not in values.coords or values[x].ndim != 1:
         raise ValueError(
             f"the values have the coordinates {list(map(str, values.coords))} and the dimensions {values.dims}; "
-            f"expected a one-dimensional coordinate {x!r}. Name another coordinate with x="
+            f"expected a one-dimensional coordinate {x!r}. Pass the name of another coordinate as x="
         )
     if not np.issubdtype(values[x].dtype, np.number):
-        raise ValueError(f"the values of {x!r} are {values[x].values.tolist()}; expected numbers")
+        raise ValueError(
+            f"the values of {x!r} are {values[x].values.tolist()}; expected numbers. Pass the name of a numeric "
+            "coordinate as x="
+        )
     dim = values[x].dims[0]
     strength = values[x].values.astype(np.float64)
     if x != dim:  # a recipe without a strength
@@ -231,7 +240,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
     Args:
         ax: Axes to plot into.
         path: StrengthPath that was plotted.
-        chosen: Strength of `path` to mark; 0, or infinity for limits, marks the baseline.
+        chosen: Strength of `path` to mark. To mark the baseline, pass its strength: 0, or infinity for limits.
 
     Returns:
         The same axes.
@@ -260,9 +269,11 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
 
 
 def strength_axis(ax: Axes, path: StrengthPath, label: str) -> Axes:
-    """Make the horizontal axis logarithmic. Runs without a penalty are shown at its left end, with the label 0.
+    """Make the horizontal axis logarithmic, with the baseline at an end of the axis.
 
-    The axis shows all paths that were plotted. If one of them has negative values, the axis stays linear.
+    The baseline of penalties is at the left end, with the label 0. The baseline of limits is at the right end, with the
+    label ∞. The axis covers all paths that were plotted. If one of these paths has negative strengths, the axis stays
+    linear.
 
     Args:
         ax: Axes to change.

@@ -85,7 +85,7 @@ def style() -> AbstractContextManager[None]:
 def axes(ax: Axes | None) -> Axes:
     """Return `ax`, or the axes of a new figure if `ax` is None.
 
-    Save or show the new figure with the attribute `figure` of the axes.
+    To save or show the new figure, use the attribute `figure` of the returned axes.
 
     Args:
         ax: Axes, or None.
@@ -94,11 +94,11 @@ def axes(ax: Axes | None) -> Axes:
 
 
 def next_colour(ax: Axes, first: str) -> str:
-    """Return a colour that no line of the axes has: `first`, or the next one of `COLOURS`.
+    """Return an unused colour for a new line: `first` if it is unused, otherwise the first unused colour of `COLOURS`.
 
     Args:
-        ax: Axes with the lines of earlier calls.
-        first: Colour to use if it is free, or if all colours are used.
+        ax: Axes with the existing lines.
+        first: Preferred colour. It is also returned if all colours are in use.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -118,7 +118,7 @@ def axis_label(name: Hashable | None) -> str:
         name: Name of the variable, such as `"test_accuracy"` or `"norm/hidden/kernel"`.
 
     Returns:
-        The quantity and its unit, or the name itself if it is not a variable that `jaxreg.lab.fit` returns.
+        For a variable that `jaxreg.lab.fit` returns, the quantity and its unit. For any other variable, its name.
 
     Example:
         >>> axis_label("validation_loss")
@@ -131,15 +131,16 @@ def axis_label(name: Hashable | None) -> str:
 
 
 def pair_labels(train: xr.DataArray, test: xr.DataArray) -> tuple[str, str, str]:
-    """Return labels for a training curve, a test curve and the axis of both, such as ("train", "test", "loss").
+    """Return labels for a training curve, a test curve and their common axis, such as ("train", "test", "loss").
 
     Args:
         train: Values of the first curve.
         test: Values of the second curve.
 
     Returns:
-        The words before the first underscore, if the rest of both names is the same; otherwise "train" and "test". The
-        third item is the label of the axis.
+        Labels of the first curve, the second curve and the axis. If the names of the values differ only before their
+        first underscores, the words before the underscores label the curves. Otherwise, the labels of the curves are
+        "train" and "test".
 
     Example:
         >>> pair_labels(xr.DataArray(0, name="fit_error"), xr.DataArray(0, name="val_error"))
@@ -161,7 +162,7 @@ def as_lanes(values: xr.DataArray, *shown: Hashable) -> np.ndarray:
         shown: Dimensions of the plot.
 
     Raises:
-        ValueError: If another dimension has more than one entry.
+        ValueError: If a dimension other than `shown`, `draw` and `seed` has more than one entry.
 
     Example:
         >>> as_lanes(xr.DataArray(np.ones((2, 3, 4)), dims=("seed", "epoch", "draw")), "epoch").shape
@@ -199,9 +200,9 @@ def legend(ax: Axes, title: str = "", *, below: bool = False) -> None:
 
     Args:
         ax: Axes with the plot.
-        title: Meaning of the bands and points.
-        below: Whether to place the legend below the axes. A legend with more than three entries is always placed there,
-            because it would hide the curves.
+        title: Title of the legend, such as the meaning of the bands and points.
+        below: Whether to place the legend below the axes. A legend with more than three entries is always placed below,
+            because it would hide curves inside the axes.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -227,10 +228,10 @@ def legend(ax: Axes, title: str = "", *, below: bool = False) -> None:
 
 
 def label_lines(ax: Axes) -> float:
-    """Write the label of each line next to its right end, instead of a legend.
+    """Write each label next to the right end of its line, instead of a legend.
 
     Args:
-        ax: Axes with lines and with their final limits.
+        ax: Axes with all their lines and with their final limits.
 
     Returns:
         Width in inches that the labels need at the right of the axes.

@@ -1,4 +1,4 @@
-"""The report of stored results: the verdict in words, then tables, plots and how the results were made."""
+"""Report of stored results: the verdict in words, then tables, plots, and the way in which the results were made."""
 
 import io
 import os
@@ -61,23 +61,25 @@ def report(
     """Write a report of stored results, as one HTML page or as Markdown.
 
     Args:
-        results: Folder of a case study or of a training sweep, or several folders of one kind, or the dataset that
-            `jaxreg.lab.sweep` returned. Several case studies are compared with each other.
-        out: File to write. By default `report.html` or `report.md` in the folder of the results. For a dataset, the
-            default is in the current folder, and the dataset is saved next to the report as a `.nc` file.
+        results: Folder of a case study, folder of a training sweep, or dataset that `jaxreg.lab.sweep` returned. Or
+            several folders, either all of case studies or all of sweeps. Case studies are compared with each other.
+        out: File to write. The default name is `report.html` or `report.md`. The default place is the folder of the
+            results. For several folders, it is their common parent. For a dataset, it is the current folder. A dataset
+            is also saved as a `.nc` file next to the report.
         form: `"html"` for a self-contained page, `"markdown"` for Markdown with its pictures in a folder next to it.
-        baseline: For a sweep with one axis, the value of this axis that means no regulariser, or None for no baseline.
-            The other settings are compared with it. By default, it is infinity if the axis has this value, because only
-            a limit can be infinite. Otherwise it is 0. But 0 is no baseline if the axis has negative values, or the
-            name of a limit (`limit`, `max_norm`, `radius`, …) or of a logarithm. The report says what was taken.
+        baseline: For a sweep with one axis, the value of the axis that means no regulariser. All other settings are
+            compared with this setting. None means no baseline. By default, the baseline is infinity on an axis that
+            contains infinity, and otherwise 0 on an axis that contains 0. But 0 is not taken if the axis has negative
+            values, or the name of a limit (such as `max_norm` or `radius`) or of a logarithm. The report states which
+            setting is the baseline.
 
     Returns:
         Path of the report.
 
     Raises:
-        ValueError: If a folder holds no finished results, case studies and sweeps are mixed, a dataset has no loss on
-            test rows, a loss has a dimension that is neither an axis nor `epoch`, or `baseline` is no value of the
-            axis.
+        ValueError: If a folder holds no finished results, or case studies and sweeps are mixed. If a dataset has no
+            loss on test rows, or a loss has a dimension other than `epoch` and the axes. If `baseline` is not a value
+            of the axis.
         FileNotFoundError: If a folder does not exist.
 
     Example:
@@ -103,7 +105,7 @@ def report(
 
 
 def beside(folders: Sequence[Path]) -> Path:
-    """Return the folder in which to write a report: the folder of the results, or the common parent of their folders.
+    """Return the folder in which to write a report: the only folder of results, or the common parent of several.
 
     Args:
         folders: Folders of the results.
@@ -112,7 +114,7 @@ def beside(folders: Sequence[Path]) -> Path:
 
 
 def write(sources: Mapping[Path, Source], out: Path, form: Literal["html", "markdown"] = "html") -> Path:
-    """Write a report of results that have been read already.
+    """Write a report of results that are already in memory.
 
     Args:
         sources: Results by folder, as `opened` returns them.

@@ -1,4 +1,4 @@
-"""Blocks of a report, in any format: sentences, tables, pictures, and a slider along the strengths."""
+"""Building blocks of a report, the same for all output formats: sentences, tables, pictures, sliders."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ from jaxreg.lab.report.provenance import QuotedNumber
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """Code inside a sentence of a report, such as a label, a command or a call.
+    """Code inside a sentence of a report, such as a command, a Python call or the label of a method.
 
     Args:
         text: The code.
@@ -38,12 +38,12 @@ class Quoted:
 
 Piece = str | QuotedNumber | Code | Quoted
 Text = Sequence[Piece]
-"""A sentence: words, numbers, labels, and quoted words."""
+"""A sentence, as a sequence of pieces: words, numbers, code and quoted words."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Heading:
-    """A heading. Level 1 is the title of the report, level 2 a part and level 3 a section."""
+    """A heading of a report. Level 1 is the title of the report. Level 2 starts a part, and level 3 a section."""
 
     text: Text
     level: int = 2
@@ -51,7 +51,7 @@ class Heading:
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """A paragraph in a report, in larger letters if `lead` is true, in smaller letters if `note` is true."""
+    """A paragraph in a report. If `lead` is true, its letters are larger. If `note` is true, they are smaller."""
 
     text: Text
     lead: bool = False
@@ -70,11 +70,11 @@ class Table:
     """A table of a report. The first cell of a row is the name of the row.
 
     Args:
-        caption: Title, with the meaning of the numbers.
+        caption: Title, which also says what the numbers mean.
         columns: Names of the columns.
         rows: Cells, row by row.
         marked: Names of the highlighted rows.
-        optional: Columns to drop if the table is too wide; the first one is dropped first.
+        optional: Columns to drop if the table is too wide, in the order in which they are dropped.
     """
 
     caption: Text
@@ -119,7 +119,7 @@ class Stop:
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """A slider in a report. Each position shows one strength of the same method.
+    """A slider in a report. Its positions show the results of one method with increasing strengths.
 
     Args:
         name: Name of the slider, unique on the page.
@@ -127,8 +127,8 @@ class Walk:
         stops: Positions of the slider: the baseline, then increasing strengths.
         start: Index of the first position to show.
         ticks: Short name of each position, for the scale of the slider.
-        shared: Pictures that are shown at all positions. Their SVG group `mark-<index>` is visible only at the position
-            of this index.
+        shared: Pictures that are shown at every position. In each of them, the SVG group `mark-<index>` is visible only
+            at the position with that index.
     """
 
     name: str
@@ -148,7 +148,7 @@ class Listing:
 
 @dataclasses.dataclass(frozen=True)
 class Details:
-    """A section of a report that readers can fold away. It is printed on paper only if `printed` is true."""
+    """A section of a report that readers can fold away. If `printed` is false, the section is left out on paper."""
 
     title: str
     blocks: Sequence["Block"]
@@ -167,10 +167,10 @@ Block = Heading | Paragraph | Bullets | Table | Pictures | Walk | Listing | Deta
 
 
 def numbers(content: Any) -> list[QuotedNumber]:
-    """Return all numbers that a part of a report contains, in order.
+    """Return all numbers that the given content of a report contains, in the order of the report.
 
     Args:
-        content: A block, a sentence, a piece of a sentence, or a sequence of these.
+        content: A block, a sentence or a piece of a sentence, or a sequence of blocks, sentences or pieces.
     """
     if isinstance(content, QuotedNumber):
         return [content]
@@ -181,10 +181,10 @@ def numbers(content: Any) -> list[QuotedNumber]:
 
 
 def in_words(table: Table, place: int) -> bool:
-    """Return whether a column of a table contains words instead of numbers.
+    """Return whether a column of a table contains words instead of numbers. The first column counts as words.
 
     Args:
-        table: Table.
+        table: Table with the column.
         place: Index of the column.
     """
     first = [row[place][0] for row in table.rows if row[place]]
@@ -192,7 +192,7 @@ def in_words(table: Table, place: int) -> bool:
 
 
 def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
-    """Return a section of a report that lists all numbers in `blocks`, each with the Python call that computes it.
+    """Return a section of a report that lists each number in `blocks` with the Python call that computes it.
 
     Args:
         blocks: Blocks with the numbers.
@@ -206,7 +206,7 @@ def recomputing(blocks: Sequence[Block], lines: Sequence[str]) -> Block:
 
 
 def as_plain(table: Table) -> dict[str, Any]:
-    """Return a table as a dict for JSON, with the Python call that computes each number.
+    """Return a table as a dict for JSON. Each number has the Python call that computes it.
 
     Args:
         table: Table to convert.

@@ -43,7 +43,8 @@ class Effects(NamedTuple):
         measures: Metrics of the plot.
         labels: Recipes, ordered by method and strength.
         groups: Method of each recipe.
-        changes: Mean and ends of the interval, in the unit of each metric, of shape (metrics, recipes, 3).
+        changes: Mean change, lower end and upper end of its interval, of shape (metrics, recipes, 3). Each change is in
+            the unit of its metric.
         chosen: Recommended recipe; empty if there is none.
     """
 
@@ -126,10 +127,10 @@ def row_places(groups: Sequence[str]) -> list[float]:
 
 
 def span(changes: np.ndarray, *, lower_is_better: bool) -> tuple[float, float]:
-    """Return limits for the horizontal axis. They include every improvement, but not a very large worsening.
+    """Return the limits of the horizontal axis of a plot. All improvements fit in; very large worsenings do not.
 
     Args:
-        changes: Mean, lower end and upper end, of shape (recipes, 3).
+        changes: Mean change, lower end and upper end of its interval, of shape (recipes, 3).
         lower_is_better: Whether lower values are better.
 
     Example:

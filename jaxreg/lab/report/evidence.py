@@ -19,7 +19,7 @@ def measures(fresh: Source) -> list[str]:
     """Return the names of all metrics on test rows, the loss first.
 
     Args:
-        fresh: Dataset over draws.
+        fresh: Dataset with recipes and several draws.
     """
     return [f"test_{name}" for name in reversed(measured(fresh.data))]
 
@@ -28,7 +28,7 @@ def chosen(fresh: Source) -> str:
     """Return the recipe that most often has the lowest validation loss. Without validation rows, return the baseline.
 
     Args:
-        fresh: Dataset over draws.
+        fresh: Dataset with recipes and several draws.
     """
     return str(fresh.find(summaries.recommended).data) if validated(fresh) else NONE
 
@@ -36,18 +36,20 @@ def chosen(fresh: Source) -> str:
 def moved(fresh: Source) -> list[int]:
     """Return the direction of the chosen recipe's effect on each metric: 1 is better, −1 worse, 0 not significant.
 
+    If the baseline is chosen, the list is empty.
+
     Args:
-        fresh: Dataset over draws.
+        fresh: Dataset with recipes and several draws.
     """
     label = chosen(fresh)
     return [] if label == NONE else [_direction(fresh, label, name) for name in measures(fresh)]
 
 
 def improvements(fresh: Source, recipe: str) -> Text:
-    """Describe the significant changes by a recipe, such as "halves the test loss and avoids one error in 15".
+    """Describe the significant effects of a recipe, such as "halves the test loss and avoids one error in 15".
 
     Args:
-        fresh: Dataset over draws.
+        fresh: Dataset with recipes and several draws.
         recipe: Label of the recipe.
     """
     told: list[Piece] = []
@@ -61,9 +63,9 @@ def evidence(fresh: Source, recipe: str, draws: str, *, new: bool = False) -> li
     """Return a sentence on how often a recipe is better, and a table that compares it with the baseline.
 
     Args:
-        fresh: Dataset over draws.
+        fresh: Dataset with recipes and several draws.
         recipe: Label of the recipe.
-        draws: Description of the draws.
+        draws: Words for the draws in the sentence, such as "draws".
         new: Whether each draw is known to be a new sample of the data.
     """
     gains = [fresh.find(summaries.gain, recipe, name) for name in measures(fresh)]
@@ -88,12 +90,10 @@ def evidence(fresh: Source, recipe: str, draws: str, *, new: bool = False) -> li
 
 
 def advised_setting(sweep: Source) -> str:
-    """Return the recommended setting of a sweep.
-
-    It is the first one of `sorted_settings`.
+    """Return the recommended setting of a sweep: the first of `sorted_settings`.
 
     Args:
-        sweep: Dataset of `by_recipe`.
+        sweep: Dataset that `by_recipe` returned.
     """
     return sorted_settings(sweep)[0]
 
@@ -104,7 +104,7 @@ def sorted_settings(sweep: Source) -> list[str]:
     Without validation rows, sort them by the mean test loss.
 
     Args:
-        sweep: Dataset of `by_recipe`.
+        sweep: Dataset that `by_recipe` returned.
     """
     if not validated(sweep):
         return list(sweep.find(summaries.ranked).data)
@@ -116,7 +116,7 @@ def times_chosen(fresh: Source, recipe: str) -> Source:
     """Return the number of draws in which a recipe has the lowest validation loss.
 
     Args:
-        fresh: Dataset over draws.
+        fresh: Dataset with recipes and several draws.
         recipe: Label of the recipe.
     """
     tally = fresh.find(summaries.choice).data.tally
@@ -124,10 +124,10 @@ def times_chosen(fresh: Source, recipe: str) -> Source:
 
 
 def sweep_verdict(sweep: Source) -> list[Block]:
-    """Return the verdict on a sweep: its best setting, how much it changes the loss, and how certain this is.
+    """Return the verdict on a sweep: the best setting, how much it changes the loss, and how certain the change is.
 
     Args:
-        sweep: Dataset of `by_recipe`.
+        sweep: Dataset that `by_recipe` returned.
     """
     label, what = advised_setting(sweep), quantity(sweep.data, LOSS)
     loss = sweep.find(summaries.mean, label, LOSS).number(form=what.level)
@@ -157,8 +157,10 @@ def sweep_verdict(sweep: Source) -> list[Block]:
 def at_the_end(sweep: Source, label: str) -> Text:
     """Return a sentence if a setting has the smallest or the largest value that was tried on a numeric axis.
 
+    Otherwise, return an empty text.
+
     Args:
-        sweep: Dataset of `by_recipe`.
+        sweep: Dataset that `by_recipe` returned.
         label: Label of the setting.
     """
     labels = sweep.data["recipe"].values.tolist()
@@ -187,12 +189,14 @@ def at_the_end(sweep: Source, label: str) -> Text:
 
 
 def end_of(numbers: Sequence[float], mine: float, off: float | None = 0.0) -> tuple[str, str] | None:
-    """Return whether a strength or limit is at the end of those that were tried, and the direction to try next.
+    """Return at which end of the tried strengths or limits one of them is, and the direction to try next.
+
+    Return None if it is not at an end.
 
     Args:
-        numbers: All strengths that were tried.
-        mine: One of them.
-        off: Strength of the baseline, which is no end; None if there is no baseline.
+        numbers: All strengths or limits that were tried.
+        mine: The one to look at.
+        off: Strength of the baseline, which does not count as an end. None if there is no baseline.
 
     Example:
         >>> end_of([0.0, 0.01, 0.1], 0.1), end_of([0.0, 0.01, 0.1, 1.0], 0.1)
@@ -208,7 +212,7 @@ def unit_of(sweep: Source) -> str:
     """Return the name of the independent units of a sweep, "draw" or "seed".
 
     Args:
-        sweep: Dataset of `by_recipe`.
+        sweep: Dataset that `by_recipe` returned.
     """
     return unit(sweep.data["diverged_at"].isel(recipe=0))
 
@@ -217,7 +221,7 @@ def validated(sweep: Source) -> bool:
     """Return whether the settings of a sweep can be chosen on validation rows.
 
     Args:
-        sweep: Dataset of `by_recipe`.
+        sweep: Dataset that `by_recipe` returned.
     """
     # A setting is chosen in each draw or for each seed.
     return "validation_loss" in sweep.data and bool({*OVER} & {*sweep.data.dims})

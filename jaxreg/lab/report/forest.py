@@ -22,9 +22,9 @@ def forest_picture(effects: Effects, name: str, what: str = "recipe") -> Picture
     """Plot how each recipe differs from the baseline in each metric, with confidence intervals.
 
     Args:
-        effects: Changes.
+        effects: Changes of all recipes in all metrics.
         name: Name of the picture.
-        what: Word for a row of the plot in the title.
+        what: Word that the title uses for the rows of the plot.
     """
     rows = row_places(effects.groups)
     names = 0.15 + _LETTER * max(map(len, effects.labels), default=0)

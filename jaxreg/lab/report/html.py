@@ -35,8 +35,8 @@ def html(title: str, blocks: Sequence[Block]) -> str:
     """Return the content of a report as an HTML page.
 
     Args:
-        title: Title of the window.
-        blocks: Blocks of the page.
+        title: Title of the page, for the browser's window.
+        blocks: Blocks of the report.
     """
     digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     policy = (
@@ -65,10 +65,10 @@ def html(title: str, blocks: Sequence[Block]) -> str:
 
 
 def fragment(blocks: Sequence[Block]) -> str:
-    """Return the content of a report as HTML for use inside another page, whose style it does not change.
+    """Return the content of a report as HTML for use inside another page. The style of that page does not change.
 
     Args:
-        blocks: Blocks of the part.
+        blocks: Blocks of the report.
     """
     style = _STYLE.replace(":root", "&").replace("body {", "& {")
     return f'<div class="jaxreg"><style>.jaxreg {{ {style} }}</style>\n{_all(blocks)}</div>'

@@ -1,4 +1,4 @@
-"""A report as Markdown: the same words and tables, with the pictures as separate files."""
+"""Convert a report to Markdown, with the pictures in separate files."""
 
 from collections.abc import Sequence
 
@@ -24,13 +24,13 @@ def markdown(blocks: Sequence[Block], pictures: str) -> str:
 
     Args:
         blocks: Blocks of the report.
-        pictures: Folder of the pictures, relative to the report.
+        pictures: Folder of the picture files, relative to the Markdown file.
     """
     return "\n\n".join(part for block in blocks for part in _block(block, pictures)) + "\n"
 
 
 def drawn(blocks: Sequence[Block]) -> list[Picture]:
-    """Return all pictures of a report. The text from `markdown` refers to each picture by its file name."""
+    """Return all pictures of a report. The text of `markdown` refers to each as the file `<pictures>/<name>.svg`."""
     gathered: list[Picture] = []
     for block in blocks:
         match block:

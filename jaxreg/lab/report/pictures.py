@@ -1,7 +1,7 @@
 """Plots of a case study and of a sweep, made only from stored results.
 
 All plots use the same colours and markers. The baseline is grey, the recommended recipe is blue, and everything else is
-black. Training rows have dashed lines or filled markers, test rows have solid lines or hollow markers. Each class has
+black. Training rows have dashed lines or filled markers. Test rows have solid lines or hollow markers. Each class has
 its own marker.
 """
 
@@ -35,7 +35,7 @@ _KERNELS: tuple[Any, ...] = ("-", (0, (1, 1)), (0, (5, 1, 1, 1)))
 
 
 def data(results: StudyResults) -> list[Picture]:
-    """Plot the rows of a study that trains on a single data set. Return an empty list unless there are two features."""
+    """Plot the data of a study with a single draw and two features. For other studies, return an empty list."""
     if not results.record.points:
         return []
     counts = {part: len(rows) for part, rows in results.record.points.items()}
@@ -48,7 +48,8 @@ def data(results: StudyResults) -> list[Picture]:
 def learning(results: StudyResults, recipe: str) -> list[Picture]:
     """Plot learning curves of the baseline and of a recipe.
 
-    The loss is that on the many draws. Other metrics are those on the single draw, if there is one.
+    The loss is plotted for the runs on many draws. Other metrics are plotted for the runs on the single draw. If the
+    study has no single draw, all metrics are plotted for the runs on many draws.
     """
     return [
         _picture(
@@ -64,11 +65,14 @@ def learning(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def grid(results: StudyResults, chosen: str) -> list[Picture]:
-    """Plot each metric against the strength of the study's main method. A vertical line marks the shown strength.
+    """Plot each metric against the strength of the method that the study names as its `grid`.
+
+    Each strength has a vertical line. Only the line of one strength is visible: the one at the position of the report's
+    slider.
 
     Args:
         results: Case study.
-        chosen: Recipe whose mark is visible at first.
+        chosen: Recipe whose line is visible before the slider is moved.
     """
     if not results.record.grid or np.isnan(results.record.arm(results.record.grid).numbers).any():
         return []
@@ -98,7 +102,7 @@ def grid(results: StudyResults, chosen: str) -> list[Picture]:
 
 
 def norms(results: StudyResults, recipe: str) -> list[Picture]:
-    """Plot weight norms of the baseline and of a recipe, one line style per kernel."""
+    """Plot the norm of each kernel against the epoch, for the baseline and for a recipe."""
     dataset = results.fresh if results.published is None else results.published
     kernels = [str(name) for name in dataset if str(name).startswith("norm/")]
 
@@ -116,12 +120,15 @@ def norms(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def one_draw(results: StudyResults) -> str:
-    """Return "the published data" if the study lists published results; otherwise "one draw of the data"."""
+    """Return a name for the single draw, for captions.
+
+    The name is "the published data" if the study has published results, and "one draw of the data" otherwise.
+    """
     return "the published data" if results.record.published else "one draw of the data"
 
 
 def differences(results: StudyResults, recipe: str) -> list[Picture]:
-    """Plot the difference between a recipe and the baseline in every draw."""
+    """Plot the difference between a recipe and the baseline in every draw, one plot per metric."""
 
     def draw(ax: Axes, variable: str) -> None:
         what = quantity(results.fresh, variable)
@@ -148,16 +155,16 @@ def differences(results: StudyResults, recipe: str) -> list[Picture]:
 
 
 def stops(results: StudyResults) -> list[str]:
-    """Return the recipes of a slider: the baseline, then the plotted method with increasing strengths."""
+    """Return the recipes along the slider: the baseline, then one method with increasing strengths."""
     arm = results.record.arm(results.record.grid)
     order = np.argsort(arm.numbers, kind="stable")
     return [NONE, *(arm.labels[place] for place in order if arm.labels[place] != NONE)]
 
 
 def stop(results: StudyResults, recipe: str, chosen: str) -> list[Picture]:
-    """Plot the decision surface, the learning curves and the weights of one recipe, for one position of a slider.
+    """Plot the decision surface, the learning curves and the weights of the recipe at one position of the slider.
 
-    The runs are those on the single draw. Without a single draw, they are those on the many draws.
+    The plots show the runs on the single draw. If the study has no single draw, they show the runs on many draws.
     """
     dataset = results.fresh if results.published is None else results.published
     walk = dataset.isel(recipe=_on_grid(results, dataset))
@@ -200,7 +207,7 @@ def stop(results: StudyResults, recipe: str, chosen: str) -> list[Picture]:
 
 
 def sweep(dataset: xr.Dataset, name: str, recipes: Sequence[str]) -> list[Picture]:
-    """Plot the learning curves of some recipes of a sweep, and its metrics against the strength."""
+    """Plot the learning curves of some recipes of a sweep, and the metrics of all recipes against their strength."""
     strength = dataset["strength"].values
     numbers = not np.isnan(strength).any() and (strength >= 0).all()
     both = np.isinf(strength).any() and (strength == 0).any()  # the axis has one baseline

@@ -1,4 +1,4 @@
-"""Numbers with the Python expression that computes them from stored results."""
+"""Numbers of a report, each with the Python expression that computes the number from stored results."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ class QuotedNumber:
     Args:
         value: Exact number.
         text: Number as it is displayed.
-        call: Python expression that computes `value`, using the report's source and the package's functions.
+        call: Python expression that computes `value`: a call of functions of jaxreg on the stored results.
     """
 
     value: float
@@ -32,7 +32,7 @@ class QuotedNumber:
 
 
 def shown(value: float, form: str) -> str:
-    """Return a number as text; NaN becomes a dash, and zero has no sign.
+    """Return a number as text. NaN becomes a dash, and a number that rounds to 0 has no sign.
 
     Args:
         value: Number.
@@ -72,8 +72,8 @@ class Source:
         """Call `function(data, *arguments)`, and return the result with its Python expression. Results are cached.
 
         Args:
-            function: Function of `data` and the arguments.
-            arguments: Further arguments: strings, or sources, which are replaced by their values.
+            function: Function whose first argument is `data`.
+            arguments: Further arguments of the function: strings or sources. The function gets the value of a source.
         """
         words = [argument.name if isinstance(argument, Source) else repr(argument) for argument in arguments]
         call = f"{function.__name__}({', '.join([self.name, *words])})"
@@ -94,12 +94,12 @@ class Source:
         return self._parts[first].at(rest) if rest else self._parts[first]
 
     def number(self, path: str = "", form: str = ".3f", times: float = 1) -> QuotedNumber:
-        """Format a number for display: `data` itself, or the attribute of `data` at `path`.
+        """Format a number for display. The number is `data` itself, or the attribute of `data` at `path`.
 
         Args:
             path: Path of the number among the attributes of `data`; empty for `data` itself.
             form: Format specification, as for `format`; NaN is shown as a dash.
-            times: Factor, such as 100 for per cent.
+            times: Factor that multiplies the number before it is formatted, such as 100 for per cent.
         """
         if path:
             return self.at(path).number("", form, times)
@@ -108,25 +108,27 @@ class Source:
 
 
 def opened(folders: Sequence[Path], baseline: Any = BY_NAME) -> dict[Path, Source]:
-    """Read stored results, and give each of them a distinct name.
+    """Read stored results from several folders. Return each as a `Source` with its own name.
 
     Args:
-        folders: Folders of case studies, or of training sweeps; both cannot be mixed.
-        baseline: Value of the axis of each sweep that means no regulariser, as in `by_recipe`.
+        folders: Folders of results. All folders must contain case studies, or all must contain training sweeps.
+        baseline: Value of the axis of each sweep that stands for training without a regulariser, as in `by_recipe`.
+            Leave out `baseline` for case studies, which have their own baselines.
 
     Raises:
-        ValueError: If a folder holds no finished results, case studies and sweeps are mixed, or a baseline is given for
-            a case study.
+        ValueError: If a folder does not hold finished results, if case studies and sweeps are mixed, or if a baseline
+            is given for case studies.
         FileNotFoundError: If a folder does not exist.
     """
     studies = [is_study(folder) for folder in folders]
     if any(studies) and not all(studies):
         raise ValueError(
-            "the folders hold both case studies and training sweeps; expected folders of one kind. Write two reports"
+            "the folders hold both case studies and training sweeps; expected only one of the two. Write two reports"
         )
     if any(studies) and baseline is not BY_NAME:
         raise ValueError(
-            f"`baseline` is {baseline!r}, but {folders[0]} holds a case study, which has its own baseline; leave it out"
+            f"`baseline` is {baseline!r}, but {folders[0]} holds a case study, which has its own baseline. Leave out "
+            "`baseline`"
         )
     names = [re.sub(r"\W", "_", folder.resolve().name) for folder in folders]
     names = [name if name.isidentifier() else f"_{name}" for name in names]

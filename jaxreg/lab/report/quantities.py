@@ -16,7 +16,7 @@ class Quantity(NamedTuple):
 
     Args:
         words: Display name.
-        unit: Unit of a difference; empty if it has none.
+        unit: Unit of a difference; empty for a difference without a unit.
         form: Format specification of a difference, as for `format`.
         times: Factor by which values and differences are multiplied before they are shown.
         level: Format specification of a value, as for `format`.
@@ -46,8 +46,8 @@ def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
     """Return the display name, unit and number formats of a variable of a training sweep.
 
     Args:
-        dataset: The sweep, whose attributes `loss` and `unit`, if present, name its losses and their unit.
-        variable: Name of the variable: "test_accuracy", "norm/hidden/kernel", or an output of the user's own.
+        dataset: The sweep. Its optional attributes `loss` and `unit` are the display name and the unit of its losses.
+        variable: Name of the variable, such as "test_accuracy", "norm/hidden/kernel" or the name of the user's output.
 
     Example:
         >>> quantity(xr.Dataset(attrs={"loss": "cross-entropy", "unit": "nats"}), "test_loss").label
@@ -66,7 +66,7 @@ def quantity(dataset: xr.Dataset, variable: str) -> Quantity:
 
 
 def per_run(values: xr.DataArray) -> bool:
-    """Return True if a variable has one number per run or one per epoch, and False if it has an array.
+    """Return whether a variable has one number per run or per epoch, and not an array such as one number per class.
 
     Example:
         >>> per_run(xr.DataArray([[0.1, 0.2]], dims=("seed", "epoch")))
@@ -80,8 +80,11 @@ def per_run(values: xr.DataArray) -> bool:
 def measured(dataset: xr.Dataset) -> list[str]:
     """Return the names of all metrics that were computed on test rows, the loss last.
 
-    A metric that was not computed on training rows counts only if its name tells whether lower values are better, as
-    that of an accuracy does. A metric with a further dimension, such as one number per class, is left out.
+    Two kinds of metrics are left out:
+
+    - metrics with a further dimension, such as one number per class
+    - metrics that were not computed on training rows, if their name does not show whether lower values are better. The
+      name "accuracy" shows it.
 
     Example:
         >>> measured(xr.Dataset({"test_loss": 1.0, "train_loss": 1.0, "test_accuracy": 1.0, "train_accuracy": 1.0}))

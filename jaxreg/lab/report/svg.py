@@ -1,4 +1,4 @@
-"""Write Matplotlib figures as SVG for a page: with the page's colours, and the same bytes each time."""
+"""Convert Matplotlib figures to SVG that a page can colour. Equal figures always give equal bytes."""
 
 import io
 import re
@@ -24,13 +24,14 @@ _COLOURS = {
 
 
 def svg(figure: Figure, name: str, hints: Sequence[str] = (), *, seen: int | None = None) -> str:
-    """Convert a figure to an SVG document with text as text, not as paths. Equal figures give equal documents.
+    """Convert a figure to an SVG document. Letters stay text instead of outlines. Equal figures give equal documents.
 
     Args:
-        figure: Figure to write.
+        figure: Figure to convert.
         name: Name of the picture, unique on its page.
-        hints: Tooltips of the artists named `hint-0`, `hint-1`, …
-        seen: Index of the only visible artist among those named `mark-0`, `mark-1`, …
+        hints: Tooltips of the Matplotlib artists with the gid `hint-0`, `hint-1`, …
+        seen: The artist with the gid `mark-<seen>` is visible, and all other artists `mark-…` are hidden. None hides
+            all of them.
     """
     buffer = io.StringIO()
     with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):

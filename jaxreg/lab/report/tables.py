@@ -1,4 +1,4 @@
-"""Tables of a case study and of a sweep: numbers of each recipe, next to the published numbers."""
+"""Tables of case studies and sweeps: the results of each recipe, next to published results if there are any."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,7 +33,7 @@ _MEANING = "mean, and in brackets the tenth and ninetieth percentiles of the "
 
 
 def published_table(source: Source) -> Table:
-    """Return a table of the results on the published data, one row per recipe, next to the published accuracies.
+    """Return a table with one row per recipe: its results on the published data, and the published accuracies.
 
     Args:
         source: `StudyResults` with results on the published data.
@@ -66,7 +66,7 @@ def published_table(source: Source) -> Table:
 
 
 def fresh_table(source: Source) -> Table:
-    """Return a table of the means over all draws, one row per recipe, with the changes from the baseline.
+    """Return a table with one row per recipe: its means over all draws of the data, and its changes from the baseline.
 
     Args:
         source: `StudyResults`.
@@ -85,7 +85,7 @@ def fresh_table(source: Source) -> Table:
 
 
 def weights_table(source: Source) -> Table:
-    """Return a table of the weights after training, one row per recipe: kernel norms and outputs of the study.
+    """Return a table with one row per recipe: the norms of its trained kernels, and the outputs that the study adds.
 
     Args:
         source: `StudyResults`.
@@ -101,7 +101,7 @@ def weights_table(source: Source) -> Table:
 
 
 def claims_table(sources: Sequence[Source]) -> Table:
-    """Return a table of the claims that studies test, one row per claim, with the results of the tests.
+    """Return a table with one row per claim of the studies: whether the claim holds, and the measured difference.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -146,7 +146,7 @@ def claims_summary(sources: Sequence[Source]) -> Text:
 
 
 def published_gains_table(sources: Sequence[Source]) -> Table | None:
-    """Return a table of published and measured gains in accuracy; None if no gains were published.
+    """Return a table of published and measured gains in accuracy, or None if no gains were published.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -177,8 +177,9 @@ def published_gains_table(sources: Sequence[Source]) -> Table | None:
 def sweep_table(source: Source) -> Table:
     """Return a table of a training sweep, one row per setting.
 
-    Settings of a single axis of numbers are in the order of the axis. Other settings are sorted, the recommended one
-    first. If there are more than 40 settings, they are sorted too, and the first 40 are shown.
+    If the sweep has a single numeric axis or a baseline, the settings are in the order of `labels`: the baseline first,
+    then increasing strengths. Otherwise they are sorted, with the recommended setting first. More than 40 settings are
+    always sorted, and the table shows the first 40.
 
     Args:
         source: Dataset of `open_sweep`.
@@ -216,7 +217,7 @@ def contents(source: Source) -> tuple[str, list[Table], Text]:
 
 
 def sweep_notes(source: Source) -> list[Text]:
-    """Return the notes below the table of a sweep: its baseline, its diverged runs, and what its intervals cover.
+    """Return the notes below the table of a sweep: on the baseline, the diverged runs and the reach of the intervals.
 
     Args:
         source: Dataset of `by_recipe`.
@@ -229,7 +230,9 @@ def sweep_notes(source: Source) -> list[Text]:
 
 
 def outputs_tables(source: Source) -> list[Table]:
-    """Return a table of the other outputs of a sweep, one row per setting, or an empty list if there are none.
+    """Return a list with one table of the other outputs of a sweep. The list is empty if there are no other outputs.
+
+    The table has one row per setting.
 
     Args:
         source: Dataset of `by_recipe`.
@@ -251,7 +254,7 @@ def outputs_tables(source: Source) -> list[Table]:
 
 
 def parts(source: Source) -> list[Source]:
-    """Return the results of a case study: on the published data, if it has any, and on many draws.
+    """Return the parts of a case study: the results on the published data, if there are any, and those on many draws.
 
     Args:
         source: `StudyResults`.
@@ -272,7 +275,7 @@ def diverged_note(sources: Sequence[Source]) -> Text:
 
 
 def reach_note(source: Source) -> Text:
-    """If all draws are samples of the same rows, return a warning that intervals for new data would be wider.
+    """Return a warning if all draws are samples of the same rows: intervals for new data would then be wider.
 
     Args:
         source: `StudyResults`.

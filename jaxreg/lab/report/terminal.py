@@ -18,11 +18,11 @@ _BETWEEN = 2  # spaces between columns
 _PROSE = 24  # least width of a column of sentences
 _LONGEST = 100  # of a line of words
 _MARK = " <"
-_LEGEND = "● the 95 % interval excludes 0, ○ it contains 0, ◂ ▸ it is longer than shown"
+_LEGEND = "● the 95 % interval excludes 0, ○ contains 0, ◂ ▸ is longer than shown"
 
 
 def terminal() -> Console:
-    """Return a console for printing. If the output is not a terminal and COLUMNS is not set, it has 180 columns."""
+    """Return a console for printing. Its width is 180 characters in a file or a pipe, unless COLUMNS is set."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 180
@@ -59,7 +59,7 @@ def print_blocks(blocks: Sequence[Block]) -> None:
     """Print paragraphs, tables and listings of a report.
 
     Args:
-        blocks: Blocks; other kinds of blocks are skipped.
+        blocks: Blocks of a report. Blocks other than paragraphs, tables and listings are skipped.
     """
     console = terminal()
     for block in blocks:
@@ -92,11 +92,11 @@ def table_lines(table: Table, width: int) -> list[str]:
     """Format a table as lines of text. Columns are left out if the table is wider than `width` characters.
 
     Args:
-        table: Table.
-        width: Characters per line.
+        table: Table to format.
+        width: Number of characters per line.
 
     Returns:
-        Caption, header and rows, then the names of the dropped columns.
+        Lines with the caption, the header and the rows. The last line names the columns that were left out.
 
     Example:
         >>> table = Table(["Losses"], ["recipe", "loss", "spread"], [[["L2"], ["0.25"], ["0.01"]]], optional=["spread"])
@@ -128,10 +128,12 @@ def table_lines(table: Table, width: int) -> list[str]:
 
 
 def print_forest(effects: Effects) -> None:
-    """Print how each recipe differs from the baseline, with confidence intervals, one panel per metric.
+    """Print a forest plot: how much each recipe differs from the baseline, with confidence intervals.
+
+    Each metric has its own panel.
 
     Args:
-        effects: Changes.
+        effects: Differences to plot.
     """
     console = terminal()
     for place, line in enumerate(forest_lines(effects, min(console.width, 120))):
@@ -145,11 +147,12 @@ def forest_lines(effects: Effects, width: int) -> list[str]:
     """Format a forest plot as text.
 
     Args:
-        effects: Changes.
-        width: Characters per line.
+        effects: Differences to plot.
+        width: Number of characters per line.
 
     Returns:
-        A header, and one line per recipe with its interval as a bar. The mean is ● if the interval excludes 0, else ○.
+        A header, and one line per recipe. A bar shows the confidence interval of the recipe. The mean in the bar is ●
+        if the interval excludes 0, else ○.
     """
     names = max(map(len, [*effects.labels, NONE]), default=0)
     panels = list(zip(effects.measures, effects.changes, strict=True))

@@ -1,4 +1,4 @@
-"""Titles of plots: their main message, derived from the numbers that they show."""
+"""Titles of plots. Each title states the main message of its plot, derived from the plotted numbers."""
 
 import math
 
@@ -56,10 +56,10 @@ def best_at(dataset: xr.Dataset, name: str) -> str:
 
 
 def often(gain: stats.Paired, recipe: str, words: str) -> str:
-    """Return a plot title that says in how many draws a recipe is better than the baseline.
+    """Return a plot title that says how often a recipe is better than the baseline: in every draw, most, or some.
 
     Args:
-        gain: Comparison with the baseline.
+        gain: Comparison of the recipe with the baseline.
         recipe: Label of the recipe.
         words: Name of the metric.
     """
@@ -75,7 +75,7 @@ def often(gain: stats.Paired, recipe: str, words: str) -> str:
 
 
 def heavier(dataset: xr.Dataset, recipe: str) -> str:
-    """Return a plot title that says whether a recipe makes the first kernel smaller.
+    """Return a plot title that says whether a recipe makes the norm of the first kernel smaller or larger.
 
     Args:
         dataset: Runs with weight norms.

@@ -1,4 +1,4 @@
-"""The verdict on case studies in words: the recipe to use, how certain it is, and what is left of a published gain.
+"""The verdict of a report on case studies: which recipe to use, and the evidence for it, in words.
 
 The numbers decide which sentences are written, so that no sentence claims more than its numbers show.
 """
@@ -45,7 +45,7 @@ def verdict(sources: Sequence[Source]) -> list[Block]:
 
 
 def forest_of(sources: Sequence[Source]) -> Effects:
-    """Compute the effects for a forest plot of the best study, and of the other studies with the same metrics.
+    """Compute the effects for a forest plot of the best study and of all other studies with the same metrics.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -66,7 +66,7 @@ def ranked(sources: Sequence[Source]) -> list[Source]:
 
 
 def reasons(sources: Sequence[Source]) -> list[Text]:
-    """Return sentences that say how the recommended recipe was chosen, and with which recipes it was compared.
+    """Return sentences on how the recommended recipe was chosen, and on the recipes of the other studies.
 
     Args:
         sources: Case studies, each a `StudyResults`.
@@ -82,14 +82,15 @@ def reasons(sources: Sequence[Source]) -> list[Text]:
 def advised(source: Source) -> str:
     """Return the label of the recommended recipe; "none" means that no regulariser is recommended.
 
-    It is the recipe chosen most often on validation rows. It must significantly improve a metric and worsen no metric.
+    The recipe chosen most often on validation rows is recommended if it significantly improves at least one metric, and
+    significantly worsens none.
     """
     moves = moved(source.at("fresh"))
     return chosen(source.at("fresh")) if 1 in moves and -1 not in moves else NONE
 
 
 def comparable(source: Source) -> bool:
-    """Return whether all epochs of the study were trained. Only then are its results comparable to published ones."""
+    """Return whether a study was trained for all its epochs. If not, do not compare it with published results."""
     return bool(summaries.last_epoch(source.data.fresh) == source.data.record.epochs)
 
 
@@ -117,10 +118,10 @@ def _trial(source: Source) -> Text:
 
 
 def advice(source: Source) -> Text:
-    """Return a sentence with the recipe to use and the size of its effect.
+    """Return a sentence with the recipe to use and the size of its effect, or on why no recipe is recommended.
 
     Args:
-        source: `StudyResults`.
+        source: Case study, as `StudyResults`.
     """
     label = advised(source)
     if not validated(source.at("fresh")):
@@ -143,8 +144,8 @@ def _unadvised(source: Source) -> Text:
     if tried == NONE:
         return ["On the validation rows no recipe is chosen more often than ", Code(NONE), without]
     if not fresh.find(summaries.gain, tried, LOSS).data.n:
-        apart = " is chosen most often on the validation rows, but there is no draw in which neither it nor "
-        return [Code(tried), apart, Code(NONE), " diverged."]
+        apart = " is chosen most often on the validation rows, but there is no draw in which both it and "
+        return [Code(tried), apart, Code(NONE), " trained without diverging."]
     found = "improves one metric and worsens another" if 1 in moved(fresh) else "is not shown to help"
     return [Code(tried), ", chosen most often on the validation rows, ", found, without]
 

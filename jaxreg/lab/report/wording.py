@@ -49,7 +49,7 @@ def less_loss(saved: Source, what: str) -> Text:
 
     Args:
         saved: Relative reduction; negative for an increase.
-        what: Name of the loss, with its article.
+        what: Name of the loss with its article, such as "the test loss".
     """
     if abs(saved.data) < _LITTLE:
         return [f"hardly changes {what}"]
@@ -66,7 +66,7 @@ def fewer_errors(saved: Source, one_in: Source) -> Text:
 
     Args:
         saved: Relative reduction; negative for an increase.
-        one_in: Number of errors per error that is saved or added.
+        one_in: The number n in "one error in n": errors of the baseline per error that is avoided or added.
     """
     if abs(saved.data) < _LITTLE:
         return ["hardly changes the number of errors"]
@@ -93,7 +93,7 @@ def change(fresh: Source, recipe: str, variable: str) -> Text:
 
 
 def interval(result: Source, dataset: xr.Dataset, variable: str) -> Text:
-    """Describe a paired difference: its mean, with its unit, and its interval."""
+    """Describe a paired difference by its mean, unit and confidence interval."""
     what, form = quantity(dataset, variable), _form(result, dataset, variable)
     mean, low, high = (result.number(field, form, what.times) for field in ("mean", "low", "high"))
     unit = f" {what.unit}" if what.unit else ""
@@ -120,7 +120,7 @@ def counted(source: Source, claim: Claim) -> Text:
 
 
 def share_of_units(share: Source, paired: Source) -> Text:
-    """Describe how often a recipe is better, as a percentage of draws (or of seeds) with its interval."""
+    """Describe how often a recipe is better: the percentage of draws (or of seeds), and its confidence interval."""
     # One decimal, so that an end just above one half is not shown as one half.
     low, high = (share.number(field, ".1f", 100) for field in ("low", "high"))
     middle = share.number("probability", ".0f", 100)

@@ -1,4 +1,4 @@
-"""Search for the best regulariser of a neural network on a table, by nested cross-validation."""
+"""Find the best regulariser for a neural network on tabular data, by nested cross-validation."""
 
 from jaxreg._lazy import attach
 

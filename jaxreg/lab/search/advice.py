@@ -1,4 +1,4 @@
-"""Advice in the verdict, with the arguments of what ran the search: the command, `search`, or an estimator."""
+"""Advice in the verdict of a search. It names arguments of what the user called: command, `search` or estimator."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from jaxreg.lab.search.run import Caller
 
 
 def other_models(caller: Caller) -> Text:
-    """Return sentences on how to compare other models, for a search that did not compare them.
+    """Return sentences that say how to compare other models. The search has not compared any.
 
     Args:
         caller: Caller of the search.
@@ -17,7 +17,7 @@ def other_models(caller: Caller) -> Text:
     models = "A linear model, boosted trees and a random forest were not compared"
     if caller.name == "command":
         return [
-            f"{models}, nor were scores of classes and the importance of columns computed. For all of this, search "
+            f"{models}. Scores of classes and the importance of columns were not computed. To get all of these, search "
             "without ", Code("--quick"), " and with another ", Code("--out"), ".",
         ]  # fmt: skip
     if caller.name == "search":
@@ -44,7 +44,7 @@ def epochs(caller: Caller) -> Text:
 
 
 def more_folds(source: Source) -> Text:
-    """Return sentences on how many repeats would show the change in loss, and how to get them.
+    """Return sentences that say how many repeats would make the change in loss significant, and how to get them.
 
     Args:
         source: Result of the search.
@@ -53,7 +53,7 @@ def more_folds(source: Source) -> Text:
     if not np.isfinite(needed.data):
         return ["More repeats would hardly be enough."]
     enough: Text = [
-        "If the change stays as large, which is not certain, ",
+        "If the change stays the same, ",
         needed.number(form="d"),
         " repeats are enough. Search ",
     ]

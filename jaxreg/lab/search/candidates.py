@@ -1,10 +1,15 @@
 """Candidates of a search: each one is a regularisation method with a strength.
 
-All candidates share one recipe, which contains every regulariser. A regulariser is switched off by a strength of 0, by
-a norm limit of 0 or infinity, or by an early stop after the end of the training. So candidates differ only in the seven
-numbers of `Knobs`. These numbers are traced, so that one compiled program trains all candidates of one network.
-A regulariser that no candidate of a network uses is left out of its program. Dropout belongs to the network instead of
-the recipe, but its probability is traced too.
+All candidates share one recipe, which contains every regulariser. Each of these values switches its regulariser off:
+
+- a strength of 0
+- a lower limit of 0 on a norm
+- an upper limit of infinity on a norm
+- an early stop after the end of the training
+
+So candidates differ only in the seven numbers of `Knobs`. The numbers are traced, so that one compiled program trains
+all candidates of one network. If no candidate of a network uses a regulariser, the program of this network does not
+contain the regulariser. Dropout belongs to the network instead of the recipe, but its probability is traced too.
 """
 
 import dataclasses
@@ -80,7 +85,7 @@ class Knobs:
 class DropoutKnobs(Knobs):
     """Strengths of all regularisers in one training run of a network with dropout.
 
-    This is a class of its own, so that stored trainings of a program without dropout are continued.
+    This is a separate class, so that stored training runs of a program without dropout can still be continued.
 
     Args:
         dropout: Probability of leaving out a hidden unit in a training step.
@@ -90,11 +95,11 @@ class DropoutKnobs(Knobs):
 
 
 PARTS = (("l2",), ("decay",), ("l1", "group"), ("low", "high"))
-"""Fields of `Knobs` that belong to one part of the recipe, which is left out of a program as a whole."""
+"""Fields of `Knobs` for each part of the recipe. A part is left out of a program if no training run uses its fields."""
 
 
 def used(knobs: Sequence[Knobs]) -> list[Knobs]:
-    """Set to None the strengths in each part of the recipe that no training run uses.
+    """Replace strengths by None in those parts of the recipe that no training run uses.
 
     Args:
         knobs: Strengths of each training run.
@@ -116,7 +121,7 @@ def alike(knobs: Sequence[Knobs]) -> list[Knobs]:
     """Convert all items to `DropoutKnobs` if at least one of them is a `DropoutKnobs`.
 
     Args:
-        knobs: Strengths of each training.
+        knobs: Strengths of each training run.
 
     Example:
         >>> [each.dropout for each in alike([Knobs(), DropoutKnobs(dropout=0.5)])]
@@ -199,7 +204,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Label of the candidate, such as `L2(0.01)`. Candidates of the second network also name that network."""
+        """Label of the candidate, such as `L2(0.01)`. For the second network, the network's label follows."""
         name = self.method if self.shown is None else f"{self.method}({self.shown:g})"
         return name if self.shape is None else f"{name}, {self.shape.label}"
 
@@ -218,7 +223,7 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """Label of the network: units per hidden layer, then the coding if it is not plain: `32-32 on pieces`."""
+        """Label of the network, such as `32-32 on pieces`: units per hidden layer, then the coding unless plain."""
         units = "-".join(map(str, self.hidden))
         return units if self.coding == "plain" else f"{units} on {self.coding}"
 
@@ -237,8 +242,8 @@ PULLS: dict[str, tuple[Mapping[str, float], tuple[float, ...]]] = {
     "decay": ({"decay": 1}, (0.03, 0.1, 0.3, 1.0, 3.0)),
     "group lasso": ({"group": 1}, (0.03, 0.1, 0.3, 0.6, 1.0)),
 }
-"""Method -> its fields of `Knobs` with their multiples of the strength, and the strengths to try. Useful strengths of
-L1 are about 30 times larger than those of L2, so L1L2 uses this ratio."""
+"""Method -> factors, and strengths to try. The factors map each field of `Knobs` that the method uses to a multiple of
+the strength. Useful strengths of L1 are about 30 times larger than those of L2, so L1L2 uses this ratio."""
 
 SELDOM: dict[str, tuple[float, ...]] = {
     "L1": (0.03, 0.6),
@@ -248,13 +253,13 @@ SELDOM: dict[str, tuple[float, ...]] = {
     "group lasso": (0.03, 0.6),
     "MaxNorm": (2.0,),
 }
-"""Strengths that are not tried if a second network is tried. Every other number of epochs is not tried either."""
+"""Strengths to leave out if a second network is tried too. Early stopping then tries only every second stop."""
 
 LIMITS = (0.25, 0.5, 1.0, 2.0)
-"""Limits of MaxNorm to try. They suit inputs of variance 1, with which a hidden unit starts with a norm near 1."""
+"""Limits of MaxNorm to try. They suit inputs of variance 1, because a hidden unit then starts with a norm near 1."""
 
 STOPS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
-"""Shares of the epochs after which the candidates of early stopping stop."""
+"""Times at which early stopping stops, one candidate each, as shares of the epochs."""
 
 RATES = (0.2, 0.5)
 """Probabilities of dropout to try."""
@@ -264,9 +269,9 @@ METHODS = (NONE, *PULLS, "MaxNorm", "UnitNorm", "early stopping", DROPOUT)
 
 
 PROMISING = ("L2", "group lasso", "decay")
-"""Methods that a short time budget keeps: those with the best mean ranks on 25 tables of 40 and 160 rows, the best
-first. The headline `experiments/headlines/which_regulariser.py` measured the ranks of all methods but dropout: choosing
-among none and these is as good as choosing among all."""
+"""Methods to try with a short time budget: those with the best mean ranks, the best first.
+`experiments/headlines/which_regulariser.py` measured the ranks of all methods except dropout, on 25 tables of 40 and
+160 rows. Choosing between these three methods and no regulariser was as good as choosing among all methods."""
 
 
 def shaped(methods: Sequence[str], shape: Shape) -> list[Candidate]:
@@ -297,7 +302,7 @@ def candidates(
         epochs: Number of epochs of a training.
         steps: Number of optimiser steps per epoch.
         quick: Whether to try only every second strength.
-        fewer: Whether to omit the strengths in `SELDOM`, because another network is tried too.
+        fewer: Whether to leave out the strengths in `SELDOM`, because a second network is tried too.
 
     Raises:
         ValueError: If a name is not in `METHODS`.

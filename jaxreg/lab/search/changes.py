@@ -1,4 +1,4 @@
-"""Changes in loss and score by the candidates of a search, for a forest plot."""
+"""Data of a forest plot: how much each candidate of a search changes the loss and the score."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from jaxreg.lab.search.run import Search
 def forest(source: Source) -> Effects:
     """Compute how each candidate changes the loss and the score, with 95 % intervals.
 
-    The intervals follow Student's t distribution. A candidate is compared with the same network without a regulariser.
+    Each candidate is compared with the same network without a regulariser. The intervals are those of Student's t.
 
     Args:
         source: The search.

@@ -1,4 +1,4 @@
-"""Clock of a search with a time budget: times the training runs, and decides on a shorter plan and on repeats."""
+"""Clock of a search with a time budget: decides whether to use a shorter plan and how often to repeat."""
 
 import math
 import re
@@ -8,25 +8,25 @@ from numbers import Real
 from typing import Any
 
 Plan = Any
-"""A `jaxreg.lab.search.plan.Plan`, whose module imports this one."""
+"""Type `jaxreg.lab.search.plan.Plan`. It is not imported here, because its module needs this module."""
 
 FINISH = 2.0
-"""Seconds for the choice, the model, the report and the end of the process, on an idle machine."""
+"""Seconds from the last training run to the end of the process, on an idle machine."""
 
 GRACE = 0.05
-"""Share of the budget by which a repeat may end late, because its time is not known better in advance."""
+"""Share of the budget by which a repeat may end late. The time of a repeat cannot be predicted more precisely."""
 
 LATE = 0.25
-"""Share of the budget by which a search may end late if no shorter one would fit. A later one is refused."""
+"""Share of the budget by which a search may end late if no shorter plan fits. A search that is later is refused."""
 
 SPARE = 1.2
-"""Factor between the measured time of a search and the budget that an error message advises."""
+"""Factor by which the budget that an error message advises exceeds the estimated time of the search."""
 
 MOST_REPEATS = 100
 
 
 def seconds(given: str | float | None) -> float | None:
-    """Convert a duration such as "60s", "2m" or "1h" to seconds. A number is in seconds, and None stays None.
+    """Convert a duration such as "60s", "2m" or "1h" to seconds. Numbers are seconds already, and None stays None.
 
     Args:
         given: Duration as text or as a number, or None.
@@ -53,7 +53,7 @@ class TooShortError(ValueError):
 
     Args:
         message: Description for the user.
-        plan: A shorter search that fits, or None.
+        plan: Shorter plan to use instead, or None.
     """
 
     def __init__(self, message: str, plan: Plan | None = None) -> None:
@@ -73,16 +73,17 @@ class Clock:
         start: Time at which the search started, in seconds.
         now: Function that returns the current time in seconds.
         slowness: Time that this machine needs, as a multiple of the time of an idle machine.
-        ladder: Plans that take less time, the longest first. One of them replaces a plan that does not fit.
-        shortened: Function that is called with this shorter plan before its training runs start. It removes the
-            training runs of the previous plan.
-        finished: Number of repeats of a finished search with at least this budget, which are all read; None for a
-            new search.
-        option: Argument that sets the budget, for an error message, with `{}` for the number of seconds.
+        ladder: Shorter plans, the longest first. If the plan of the search does not fit, one of them replaces it.
+        shortened: Function that removes the training runs of the replaced plan. It is called with the shorter plan,
+            before the training runs of the shorter plan start.
+        finished: For a stored search that is finished and had at least this budget, its number of repeats. All of these
+            repeats are read. None for a new search.
+        option: Argument that sets the budget, as error messages write it; `{}` stands for the number of seconds.
 
     Attributes:
-        shorter: Shorter plans, the longest first. Each has its training time as a share of the current plan's.
-        repeat: Seconds that a repeat takes.
+        shorter: Pairs of a shorter plan and its training time, the longest plan first. The training time is a share of
+            the training time of the current plan.
+        repeat: Seconds that one repeat of the cross-validation takes.
 
     Example:
         >>> seconds = [0.0]
@@ -127,7 +128,9 @@ class Clock:
         return self.repeat <= self.left() + GRACE * self.budget
 
     def goes_on(self, repeats: int) -> bool:
-        """Return whether another repeat follows: a stored one of a finished search, or a new one if there is time.
+        """Return whether another repeat of the cross-validation follows.
+
+        A finished search has a fixed number of stored repeats. A new search is repeated as long as there is time.
 
         Args:
             repeats: Number of repeats so far.
@@ -151,7 +154,7 @@ class Clock:
         self.repeat = self._now() - self._begun
 
     def watch(self, chunks: int, at_once: int, stored: int = 0) -> "Watch":
-        """Return a callback for one compiled program. Call it after each chunk of training runs.
+        """Return a callback that measures a compiled program. It must be called after each chunk of training runs.
 
         Args:
             chunks: Number of chunks of the program.
@@ -161,17 +164,17 @@ class Clock:
         return Watch(self, chunks, at_once, stored, self._now())
 
     def late(self) -> bool:
-        """Return whether the current repeat of the cross-validation exceeds the budget; False for the first repeat."""
+        """Return whether the current repeat of the cross-validation exceeds the budget; always False for the first."""
         return not self.first and self.left() < -GRACE * self.budget
 
     def check(self, needed: float, training: float, compilation: float, *, extra: bool) -> None:
         """Raise `TooShortError` if the first repeat will exceed the budget and stopping it saves enough time.
 
         Args:
-            needed: Seconds from the start of the search until its end.
-            training: Seconds of all training runs of the first repeat.
-            compilation: Seconds of the compilation of their program.
-            extra: Whether these runs train the second network, which the search can omit.
+            needed: Estimated seconds from the start of the search to its end.
+            training: Estimated seconds for all training runs of the program in the first repeat.
+            compilation: Seconds that the compilation of the program took.
+            extra: Whether the program trains the second network, which the search can omit.
         """
         elapsed = self._now() - self._start
         if needed <= 1.1 * self.budget:
@@ -197,15 +200,15 @@ class Clock:
 class Watch:
     """Callback that reports each finished chunk of training runs to a `Clock`.
 
-    In the first repeat, it adds the estimated time of all chunks to `Clock.repeat`, and calls `Clock.check`. In later
-    repeats, it raises `TimeUpError` when the time is up.
+    In the first repeat, the callback adds the estimated time of all chunks to `Clock.repeat`, and calls `Clock.check`.
+    In later repeats, the callback raises `TimeUpError` when the time is up.
 
     Args:
         clock: The clock.
         chunks: Number of chunks.
         at_once: Number of chunks that run at the same time.
         stored: Number of chunks that are finished already.
-        prepared: Number of seconds of the clock when the compilation began.
+        prepared: Time at which the compilation began, in seconds.
     """
 
     def __init__(self, clock: Clock, chunks: int, at_once: int, stored: int, prepared: float) -> None:
@@ -227,7 +230,7 @@ class Watch:
         """Measure the time of a finished chunk.
 
         Args:
-            points: Points of the chunk; not used.
+            points: Settings of the runs in the chunk; not used.
             arrays: Results of the chunk; not used.
         """
         clock = self._clock

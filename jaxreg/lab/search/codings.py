@@ -1,10 +1,11 @@
 """Codings of numeric inputs for a network.
 
-A coding computes each input of the network from one input of the table by a piecewise linear function. The bends of
-this function are called knots. A coding is learnt from inputs only, without targets. `pieces` replaces each number by:
+A coding computes each input of the network from one column of the table by a piecewise linear function. The function
+bends at points that are called knots. A coding is learnt from the inputs, without the targets. The coding `pieces`
+divides the range of a column into several intervals, which are called pieces. It replaces each number by:
 
 - its normal score, computed from the quantiles of the column
-- its position inside each of several intervals of the column's range (pieces)
+- its position inside each piece
 """
 
 import itertools
@@ -14,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 Coding = Literal["plain", "pieces"]
-"""`plain` keeps numbers unchanged. `pieces` replaces each by its normal score and its position inside each interval."""
+"""`plain` keeps numbers unchanged. `pieces` replaces each number by its normal score and its position in each piece."""
 
 KNOTS = 33
 """Number of knots of each piecewise linear function."""
@@ -33,12 +34,12 @@ def learn(x: np.ndarray, w: np.ndarray, numbers: np.ndarray) -> dict[str, np.nda
     Args:
         x: Standardised inputs, of shape (rows, inputs).
         w: Weight of each row.
-        numbers: Whether each input has more than two values. Other inputs stay unchanged.
+        numbers: Boolean array that marks the inputs with more than two values. All other inputs stay unchanged.
 
     Returns:
-        Three arrays with one entry per coded input: `source`, the index of its input in `x`, of shape (coded,);
-        `knots`, the positions of the bends, and `heights`, the values there, both of shape (coded, KNOTS). The normal
-        scores come first, in the order of `x`, then the pieces.
+        Three arrays with one entry per function. `source` is the index of the function's input in `x`, of shape
+        (functions,). `knots` are the positions of the bends, of shape (functions, KNOTS). `heights` are the values at
+        the knots, of the same shape. The normal scores come first, in the order of `x`. The pieces follow.
     """
     line = np.linspace(-_FAR, _FAR, KNOTS)
     scores = [_scores(x[:, at], w) if numbers[at] else (line, line) for at in range(x.shape[1])]

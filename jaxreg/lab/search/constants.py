@@ -1,4 +1,4 @@
-"""Baseline without inputs: always predict the shares of the classes, or the mean of the target."""
+"""Baseline that ignores the inputs: it always predicts the shares of the classes, or the mean of the target."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from jaxreg.lab.search.rivals import Rivals
 def constants(setting: Setting, table: PaddedRows, parts: Sequence[Split]) -> Rivals:
     """Return the score and the loss of a constant prediction on each outer fold, as arrays of shape (folds,).
 
-    The shares of the classes, or the mean, are those of the training rows of that fold.
+    The constant of a fold is computed from its training rows: the shares of the classes, or the mean of the target.
 
     Args:
         setting: Static settings of the training runs.

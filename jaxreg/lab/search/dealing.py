@@ -6,7 +6,7 @@ from jaxreg.lab.search.folds import FIRST
 
 
 def deal_groups(y: np.ndarray, group: np.ndarray, folds: int, rng: np.random.Generator, *, classes: bool) -> np.ndarray:
-    """Assign groups of rows to folds. The folds get similar sizes and similar shares of each class.
+    """Assign groups of rows to folds, so that the folds have similar sizes and similar shares of each class.
 
     Args:
         y: Targets, of shape (rows,).
@@ -50,7 +50,7 @@ def deal_time(time: np.ndarray, folds: int) -> np.ndarray:
 
     Args:
         time: Time of each row.
-        folds: Number of outer folds; `FIRST` further folds come before them.
+        folds: Number of outer folds. Before the outer folds, there are `FIRST` other folds.
 
     Raises:
         ValueError: If there are too few distinct times.
@@ -59,7 +59,7 @@ def deal_time(time: np.ndarray, folds: int) -> np.ndarray:
     dealt = np.searchsorted(np.sort(time), time) * count // len(time)
     if len(np.unique(dealt)) < count:
         raise ValueError(
-            f"the rows have too few distinct times for {count} folds. Use more distinct times or fewer folds"
+            f"the rows have too few distinct times for {count} folds. Use more precise times, or fewer folds"
         )
     return np.asarray(dealt, np.int32)
 

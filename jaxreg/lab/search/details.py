@@ -11,17 +11,18 @@ from jaxreg.lab.search.folds import PaddedRows, Split
 from jaxreg.lab.search.nested import Estimate, estimate
 
 MOST_ROWS = 2000
-"""Largest number of rows of a fold for which inputs are permuted."""
+"""Largest number of rows of a fold that are used to measure the importance of inputs."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Details:
-    """Recall and AUC of each class, and the importance of each column, on the outer folds of the first repeat.
+    """Recall and AUC of each class, and the importance of blocks of inputs, on the outer folds of the first repeat.
 
     Attributes:
-        recall: Share of each class's rows that are predicted correctly; empty for regression.
-        auc: Area under the ROC curve of each class against all other classes; NaN if a class has all rows or no row.
-        importance: Increase of the loss when a block of inputs is permuted, for each block.
+        recall: For each class, the share of its rows that are predicted correctly. Empty for regression.
+        auc: For each class, the area under the ROC curve against all other classes. NaN if the class has all rows or no
+            row. Empty for regression.
+        importance: For each block of inputs, the increase of the loss when the block is permuted.
     """
 
     recall: np.ndarray
@@ -37,13 +38,15 @@ def details(
     *,
     classes: int,
 ) -> Details:
-    """Compute recall, AUC and importance on the outer folds. The networks were trained on the other folds.
+    """Compute recall, AUC and importance of inputs. Each outer fold is predicted by networks trained on other folds.
 
     Args:
-        nets: Networks of each outer fold. They use the scales of `table` for inputs and target.
+        nets: For each outer fold, the networks that were trained on the other folds. Their inputs and outputs are
+            scaled like those of `table`.
         splits: Splits of the outer folds of the first repeat.
         table: Rows of the table.
-        blocks: Indices of inputs that are permuted together, such as the inputs of one column.
+        blocks: Blocks of inputs that are permuted together, such as the inputs of one column. Each block is a list of
+            indices.
         classes: Number of classes; 0 for regression.
     """
     added = np.zeros((len(blocks), len(splits)))

@@ -1,9 +1,11 @@
 """Duplicate rows, which equal another row in inputs and target: their share, and the scores on them.
 
-Equal rows stay in one fold, so the scores on the outer folds are for rows with new inputs. New rows that are duplicates
-of training rows are predicted better, mostly by models that memorise their training rows, such as a random forest. To
-estimate the score on such rows, models are evaluated on the duplicate rows among their training rows: without one of
-its copies, such a row would still be known.
+Rows with equal inputs are always in the same fold. So the scores on the outer folds are for rows with new inputs. But a
+row that a model later predicts may equal a training row. Models predict such a row better, in particular models that
+memorise their training rows, such as a random forest.
+
+To estimate the score on such rows, each model is evaluated on its duplicate training rows. If one copy of a duplicate
+row were left out of the training, the model would still know the row from the other copies.
 """
 
 from collections.abc import Sequence
@@ -17,16 +19,16 @@ from jaxreg.lab.search.nested import ROUNDING, differences
 from jaxreg.lab.search.rivals import KINDS, Rivals, scored
 
 FEW = 0.02
-"""Share of duplicate rows up to which they hardly change a score."""
+"""Share of duplicate rows. Up to this share, duplicate rows hardly change a score, so they are ignored."""
 
 
 class EqualRows(NamedTuple):
-    """Share of duplicate rows in a table, and the scores of the networks on the duplicates of training rows.
+    """Share of duplicate rows in a table, and the scores of the networks on their duplicate training rows.
 
     Args:
         share: Share of the rows whose inputs and target equal those of another row.
-        score: Score of the averaged networks of each outer fold of the first repeat on the duplicate rows outside the
-            fold, of shape (folds,).
+        score: One score per outer fold of the first repeat, of shape (folds,). The networks of the fold are averaged.
+            They are scored on the duplicate rows outside the fold, which they were trained on. NaN if there are none.
     """
 
     share: float
@@ -42,10 +44,10 @@ def on_equal_rows(
     *,
     classes: int,
 ) -> EqualRows:
-    """Score the networks of each outer fold on those of their training rows that occur several times.
+    """Score the networks of each outer fold on their duplicate training rows, which occur several times in the table.
 
     Args:
-        nets: Networks of each outer fold. They use the scales of `table` for inputs and target.
+        nets: Networks of each outer fold. Their inputs and outputs have the same scales as in `table`.
         splits: Splits of the outer folds of the first repeat.
         table: Rows of the table.
         copies: Number of equal rows that each row of the table stands for, of shape (rows,).
@@ -67,13 +69,14 @@ def on_equal_rows(
 def gaps(rivals: Rivals, scores: np.ndarray, equal_rows: EqualRows | None) -> np.ndarray:
     """Return the scores of other models minus the scores of the networks, adjusted for duplicate rows.
 
-    The assumed share of new rows that duplicate training rows is the share of duplicate rows in the table. A share of
-    at most `FEW` counts as 0. A fold without duplicates in training takes the mean difference of the other folds.
+    The result is a weighted mean of two differences: on rows with new inputs, and on duplicate rows. The weight of the
+    duplicate rows is their share of the table. A share of at most `FEW` counts as 0. A fold without duplicate training
+    rows gets the mean difference of the other folds on duplicate rows.
 
     Args:
         rivals: Other models on the outer folds of the first repeat.
-        scores: Scores of the nets on the same folds.
-        equal_rows: Scores of the nets on duplicate rows; None if there are none.
+        scores: Scores of the networks on the same folds.
+        equal_rows: Scores of the networks on duplicate rows; None if the table has no duplicate rows.
 
     Returns:
         Differences, of shape (models, folds).
@@ -92,13 +95,13 @@ def gaps(rivals: Rivals, scores: np.ndarray, equal_rows: EqualRows | None) -> np
 def best_rival(rivals: Rivals, scores: np.ndarray, losses: np.ndarray, equal_rows: EqualRows | None) -> str | None:
     """Return the model with the highest score, from `KINDS`; None if no model beats the networks.
 
-    Of models with equal scores, the one with the lowest loss is best. If the losses are equal too, the networks are.
+    If several models have the highest score, the lowest loss decides. If the losses are equal too, the networks win.
 
     Args:
         rivals: Other models on the outer folds of the first repeat.
         scores: Scores of the networks on the same folds.
         losses: Losses of the networks on the same folds.
-        equal_rows: Scores of the networks on duplicate rows; None if there are none.
+        equal_rows: Scores of the networks on duplicate rows; None if the table has no duplicate rows.
     """
     gained = np.append(0.0, gaps(rivals, scores, equal_rows).mean(axis=1))
     gained = np.nan_to_num(gained, nan=-np.inf)  # a model without a score in a fold is not compared

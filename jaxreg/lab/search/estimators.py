@@ -115,40 +115,41 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
     """A neural-network classifier that finds its own regulariser, by nested cross-validation.
 
     A candidate is a regulariser with a strength. `fit` tries each candidate on every fold of a repeated nested
-    cross-validation, and chooses one by the one-standard-error rule. The model is the mean of several networks of this
-    candidate: one trained on all rows, and one for each fold, trained on all other rows.
+    cross-validation, and chooses one candidate by the one-standard-error rule. The model is the mean of several
+    networks of this candidate. One network is trained on all rows. For each fold, one more network is trained on the
+    rows outside the fold.
 
-    Inputs are standardised inside each fold. The order of the rows does not matter. A row that occurs twice counts the
-    same as one row of weight 2, unless most rows of the table are repeated.
+    Inputs are standardised inside each fold. The order of the rows does not matter. Two equal rows are merged into one
+    row of weight 2. If most rows of the table are repeated, equal rows are not merged.
 
-    Inputs may be sparse. Missing numbers are replaced by the median, and an additional input marks them. Text columns
-    of a data frame are encoded as in `jaxreg search`.
+    Inputs may be sparse. Missing numbers are replaced by the median of their column, and an additional input marks
+    them. Text columns of a data frame are encoded in the same way as by the command `jaxreg search`.
 
     Args:
         methods: Names from `jaxreg.lab.search.candidates.METHODS`; None for all of them.
         hidden_layer_sizes: Number of units of each hidden layer; an integer for one layer. None tries one layer of 32
-            units and, unless `quick` is given, another network on coded numbers (`jaxreg.lab.search.candidates.OTHER`).
-        epochs: Number of passes over the rows. None chooses the number so that a training sees 120,000 rows, but at
-            least 20 and at most 500 passes.
+            units. If `quick` is False, None also tries a second network, `jaxreg.lab.search.candidates.OTHER`.
+        epochs: Number of passes over the rows. None chooses the number so that a training run sees about 120,000 rows.
+            The number that None chooses is at least 20 and at most 500.
         learning_rate: Learning rate of Adam. It is constant for three quarters of the training, then decreases to 0.
         folds: Number of folds of the cross-validation.
         repeats: Number of cross-validations, each with another assignment of rows to folds.
         quick: Whether to try only every second strength.
         random_state: An integer, a `numpy.random.RandomState`, or None for a random seed.
-        class_weight: Class -> weight of each of its rows, multiplied by `sample_weight`; "balanced" gives all classes
-            the same total weight. None weights all rows equally.
+        class_weight: Dict from each class to a weight, by which the weights of the rows of the class are multiplied.
+            "balanced" gives all classes the same total weight. None changes no weights.
 
     Attributes:
         best_params_: `method` and `strength` of the chosen candidate. The strength is a limit for MaxNorm, a number of
             epochs for early stopping, and a probability for dropout.
         best_score_: Mean score of the chosen candidate on the outer folds. This score is too optimistic, because the
             choice used these folds.
-        outer_score_: Mean score of the whole procedure on outer folds that were used neither for training nor for the
-            choice. This is the score to expect on new rows.
+        outer_score_: Mean score on outer folds that were used neither for training nor for the choice. This is the
+            score to expect on new rows.
         outer_error_: Standard error of `outer_score_`.
-        cv_results_: `params` of each candidate and its score on each outer fold, in the format of scikit-learn's
-            searches.
-        notes_: Notes on how the columns of a data frame with text were read; empty for other inputs.
+        cv_results_: Dict with the `params` of each candidate and its score on each outer fold. The keys are those of
+            scikit-learn's searches.
+        notes_: Notes on how the columns were read, if the inputs are a data frame with text; otherwise empty.
         search_: The whole result, a `jaxreg.lab.search.Search`.
 
     Example:
@@ -190,9 +191,11 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, cv: Any = None) -> Self:
         """Search for a regulariser and fit the model to inputs `X`, of shape (rows, inputs), and classes `y`.
 
-        `sample_weight` holds one weight per row. Rows with the same value of `groups` stay in the same fold. `cv`
-        replaces `folds` and `repeats`: a splitter of scikit-learn, which gets `groups`, a number of folds, or an
-        iterable of (train, test) index arrays. Its splits must test each row once per repeat.
+        `sample_weight` holds one weight per row. Rows with the same value of `groups` stay in the same fold.
+
+        `cv` replaces `folds` and `repeats`. It is a number of folds, an iterable of (train, test) index arrays, or a
+        splitter of scikit-learn. A splitter is called with `groups`. The splits must test each row exactly once per
+        repeat.
         """
         _check_there(y)
         x, y = self._learnt(X, y)
@@ -206,7 +209,10 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         return self._search(x, places, sample_weight, groups, cv)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each of `classes_` for each row: an array of shape (rows, classes)."""
+        """Return the probability of each class for each row of `X`: an array of shape (rows, classes).
+
+        The order of the columns is that of `classes_`.
+        """
         inputs = self._inputs(X)  # raises if the estimator is not fitted
         return self.search_.net.probabilities(inputs)
 
@@ -219,7 +225,7 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
     """A neural-network regressor that finds its own regulariser, by nested cross-validation.
 
-    It has the arguments and attributes of `RegularizedMLPClassifier`. The score of a regressor is R².
+    The arguments and attributes are those of `RegularizedMLPClassifier`, except `class_weight`. The score is R².
 
     Example:
         >>> from sklearn.datasets import load_diabetes
@@ -235,9 +241,11 @@ class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, cv: Any = None) -> Self:
         """Search for a regulariser and fit the model to inputs `X`, of shape (rows, inputs), and numbers `y`.
 
-        `sample_weight` holds one weight per row. Rows with the same value of `groups` stay in the same fold. `cv`
-        replaces `folds` and `repeats`: a splitter of scikit-learn, which gets `groups`, a number of folds, or an
-        iterable of (train, test) index arrays. Its splits must test each row once per repeat.
+        `sample_weight` holds one weight per row. Rows with the same value of `groups` stay in the same fold.
+
+        `cv` replaces `folds` and `repeats`. It is a number of folds, an iterable of (train, test) index arrays, or a
+        splitter of scikit-learn. A splitter is called with `groups`. The splits must test each row exactly once per
+        repeat.
         """
         x, y = self._learnt(X, y)
         return self._search(x, y, sample_weight, groups, cv)

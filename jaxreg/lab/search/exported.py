@@ -1,4 +1,4 @@
-"""The model of a search as a Flax module."""
+"""Conversion of the model of a search to a Flax module."""
 
 from typing import Any
 
@@ -15,12 +15,15 @@ from jaxreg.lab.search.run import Search
 class FittedNets(nn.Module):
     """Flax module that averages fitted networks. It returns class probabilities, or numbers in the units of the target.
 
+    Networks of one kind have the same layers and the same coding of their inputs. A coding replaces inputs by piecewise
+    linear functions of the inputs: see `jaxreg.lab.search.codings`.
+
     Args:
         hidden: Number of units of each hidden layer, for each kind of network.
         sizes: Number of networks of each kind.
-        coded: Number of coded inputs of each kind; 0 if inputs are not coded.
+        coded: Number of coded inputs of each kind; 0 for a kind without a coding.
         outputs: Number of outputs of a network.
-        classes: Whether the target holds classes.
+        classes: Whether the networks predict classes.
     """
 
     hidden: tuple[tuple[int, ...], ...]
@@ -31,7 +34,11 @@ class FittedNets(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Inputs of shape (rows, inputs) -> probabilities of shape (rows, classes), or numbers of shape (rows, 1)."""
+        """Return probabilities of shape (rows, classes), or numbers of shape (rows, 1).
+
+        Args:
+            x: Inputs, of shape (rows, inputs).
+        """
         means = []
         for at, (hidden, size, coded) in enumerate(zip(self.hidden, self.sizes, self.coded, strict=True)):
             figures = {
@@ -64,8 +71,11 @@ class FittedNets(nn.Module):
 def to_flax(search: Search) -> tuple[FittedNets, dict[str, Any]]:
     """Return the fitted model of a search as a Flax module and its variables.
 
-    The variables are `params`, all networks of a kind along the first axis, and `figures`, the scales and the coding of
-    the inputs. The inputs are those of `search.net`; for a data frame, they are made by `search.model.encoding`.
+    The variables `params` are the kernels and biases. Their first axis numbers the networks of one kind. The variables
+    `figures` are the coding of the inputs, and the scales of the inputs and of the target.
+
+    The module takes the same inputs as `search.net`. If the search was run on a data frame, `search.model.encoding`
+    converts a data frame to these inputs.
 
     Args:
         search: Search whose model consists of networks.

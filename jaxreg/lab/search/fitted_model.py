@@ -26,19 +26,21 @@ LEAST = 1e-6
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Net:
-    """Fitted networks in NumPy. For classification, their probabilities are averaged; for regression, their outputs.
+    """Fitted networks of one architecture, in NumPy. Their probabilities or regression outputs are averaged.
 
-    Each network computes x ↦ relu(… relu(((x − mean) / scale) W₁ + b₁) …) W + b. For regression, this output is
-    multiplied by the scale of the target, and the mean of the target is added.
+    Each network standardises its inputs, and has layers of ReLU units and a linear output layer:
+    x ↦ relu(… relu(((x − mean) / scale) W₁ + b₁) …) W + b. For regression, the result is multiplied by the scale of the
+    target, and the mean of the target is added.
 
     Args:
         arrays: Name -> array:
 
             - `mean` and `scale`: mean and scale of each input
             - `target`: mean and scale of the target
-            - `kernel` and `bias` of each layer, such as `hidden/kernel`; the layers are `hidden`, `hidden_2`, …,
-              `output`. The first axis numbers the networks; a single network may have no such axis.
-            - `coding/source`, `coding/knots` and `coding/heights`: the coding (`jaxreg.lab.search.codings`), if any
+            - `hidden/kernel`, `hidden/bias`, `hidden_2/kernel`, …, `output/bias`: weights of the layers. The first axis
+              is the index of the network. A single network may lack this axis.
+            - `coding/source`, `coding/knots` and `coding/heights`: coding of the inputs, if there is one
+              (`jaxreg.lab.search.codings`)
     """
 
     arrays: dict[str, np.ndarray]
@@ -81,10 +83,10 @@ class Net:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Nets:
-    """Average of networks of several kinds. Each kind has its own preprocessing of the inputs.
+    """Average of several `Net` objects. They may differ in architecture and in the preprocessing of their inputs.
 
     Args:
-        members: The networks.
+        members: The `Net` objects. All have equal weight in the average.
     """
 
     members: tuple[Net, ...]
@@ -120,16 +122,17 @@ class Trees:
     """Random forest or boosted trees, in NumPy. Each tree adds the value of one of its leaves to the prediction.
 
     Args:
-        arrays: Name -> array. The nodes of all trees are numbered together:
+        arrays: Name -> array. The nodes of all trees are numbered in one sequence:
 
             - `mean` and `scale`: mean and scale of each input
             - `target`: mean and scale of the target
             - `trees/root`: number of the first node of each tree
-            - `trees/left` and `trees/right`: numbers of the two next nodes of each node; -1 for a leaf
-            - `trees/feature` and `trees/threshold`: a row goes to the left if this input is at most the threshold
+            - `trees/left` and `trees/right`: numbers of the left and the right child of each node; -1 for a leaf
+            - `trees/feature` and `trees/threshold`: input and threshold of each node. A row goes to the left child if
+              its value of the input is at most the threshold.
             - `trees/value`: value of each node
-            - `trees/start`: number to which the values are added
-            - `trees/logits`: whether the sum is a logit instead of a probability or a number
+            - `trees/start`: initial value of the prediction, to which the values of the leaves are added
+            - `trees/logits`: for classification, true if the sums are logits, and false if they are probabilities
     """
 
     arrays: Arrays
@@ -171,7 +174,8 @@ def shares(logits: np.ndarray) -> np.ndarray:
     """Convert logits to probabilities, of shape (rows, classes).
 
     Args:
-        logits: Logits, of shape (rows, classes). Two classes may have shape (rows, 1), the logit of the second class.
+        logits: Logits, of shape (rows, classes). For two classes, the shape may be (rows, 1): the logit of the second
+            class.
     """
     if logits.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
@@ -183,8 +187,13 @@ _FIRST = {f"{layer}/{part}" for layer in ("hidden", "output") for part in ("kern
 """Names of the weight arrays in formats 1 and 2."""
 
 FORMAT = 4
-"""Number of the newest file format. Format 1 stores no readings of columns. Formats 1 and 2 store a single network with
-one hidden layer, format 3 one kind of network. A model is written in the lowest format that can store it."""
+"""Number of the newest file format. A model is written in the lowest format that can store it.
+
+- Format 1: a single network with one hidden layer, without types of columns
+- Format 2: a single network with one hidden layer, with types of columns
+- Format 3: one `Net` or `Trees` of any kind
+- Format 4: `Nets`
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,9 +206,9 @@ class FittedModel:
         target: Name of the column that the model predicts.
         task: Type of the target: classification or regression.
         classes: Classes in the order of the probabilities; empty for regression.
-        about: Further information as plain JSON, such as the regulariser.
-        ids: Names of columns that identify rows, such as customer numbers. The model does not use them; predictions
-            repeat them.
+        about: Further information that JSON can store, such as the regulariser.
+        ids: Names of columns that identify rows, such as customer numbers. The model does not use these columns. They
+            are copied to the tables of predictions.
     """
 
     net: Net | Nets | Trees
@@ -232,7 +241,7 @@ class FittedModel:
 
         Args:
             x: Inputs.
-            beside: Columns to write in front of the predictions: name -> cells, with None for blank cells.
+            beside: Columns to write before the predictions: name -> cells. A cell of None is written as blank.
         """
         beside = beside or {}
         text = io.StringIO()

@@ -1,14 +1,15 @@
-"""Trainings of nested cross-validation: one lane per candidate and split.
+"""Training runs of nested cross-validation: one run per candidate and split.
 
-A split leaves out two folds, one fold or none:
+A training run leaves out two folds, one fold or no fold:
 
-- Two folds i and j: validates on fold j if i is the outer fold, and on fold i if j is the outer fold. One training
-  serves both purposes.
-- One fold: tests on this outer fold.
-- No fold: trains the final network on all rows.
+- Two folds i and j: the network is validated on fold j for the outer fold i, and on fold i for the outer fold j.
+- One fold: the network is tested on this fold, which is the outer fold.
+- No fold: the final network is trained on all rows.
 
-So k folds need k (k + 1) / 2 training runs per candidate and repeat instead of k². A row that is left out has weight 0.
-All lanes share the inputs, so that one compiled program trains all of them.
+A run that leaves out two folds serves two outer folds. With k folds, each candidate therefore needs k (k + 1) / 2 runs
+per repeat instead of k².
+
+Rows that are left out have weight 0. All runs share the inputs, so that one compiled program trains all networks.
 """
 
 import dataclasses
@@ -43,7 +44,7 @@ the networks are better. The loss is a quarter lower if the target is a rough fu
 
 
 TIMED = 4
-"""Factor by which chunks are smaller with a clock, so that the first one, whose time it needs, is finished sooner."""
+"""Factor by which chunks are smaller in a search with a clock. The clock needs the time of the first chunk early."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Setting:
         hidden: Number of units of each hidden layer.
         epochs: Number of passes over the rows.
         learning_rate: Learning rate of Adam before it decays (`jaxreg.lab.search.candidates.Rate`).
-        points: Number of points of a learning curve, without the one before training. It must divide `epochs`.
-        forward: Whether a training uses only the folds before the fold that it leaves out.
+        points: Number of points of a learning curve, without the point before training. It must divide `epochs`.
+        forward: Whether a training run uses only the folds before the fold that it leaves out.
     """
 
     task: Task = dataclasses.field(hash=False)
@@ -83,7 +84,7 @@ class Setting:
 
 
 def searched_task(classes: int) -> Task:
-    """Return the loss and the metrics for a target with a given number of classes; 0 classes mean regression.
+    """Return the loss and the metrics for a target with a given number of classes.
 
     Args:
         classes: Number of classes; 0 for regression.
@@ -123,7 +124,10 @@ class PaddedRows(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The repeat, test fold and validation fold of a training run, which uses neither fold. -1 stands for no fold."""
+    """Repeat, test fold and validation fold of a training run. Both folds are left out of the training.
+
+    If the two folds are equal, only one fold is left out. A fold of -1 means that no fold is left out.
+    """
 
     repeat: Any
     test: Any
@@ -149,14 +153,18 @@ def nested_splits(repeats: int, folds: int) -> list[Split]:
 
 
 FIRST = 3
-"""Index of the first outer fold if later rows are predicted from earlier rows. Folds 1 and 2 serve its inner choice."""
+"""Index of the first outer fold if later rows are predicted from earlier rows.
+
+The choice of a candidate for this outer fold uses the losses on the folds 1 and 2.
+"""
 
 
 def forward_splits(repeats: int, folds: int) -> list[Split]:
     """Return all splits for rows in time order: each fold is predicted from the folds before it.
 
-    Fold 0 is used for training only. The outer folds start with number `FIRST`. The choice for an outer fold uses the
-    losses on the folds 1, 2, … before it. The last splits, one per repeat, train on all rows.
+    Fold 0 is used for training only. The first outer fold is fold `FIRST`. The choice of a candidate for an outer fold
+    uses the losses on the folds from 1 up to the fold before the outer fold. The last splits, one per repeat, train on
+    all rows.
 
     Args:
         repeats: Number of repeats, each with other initial weights.
@@ -190,8 +198,8 @@ def lane(setting: Setting, table: PaddedRows, knobs: Knobs, split: Split) -> dic
         split: The folds that the training leaves out.
 
     Returns:
-        Learning curves and weights, as returned by `fit`. The curves are those of the training rows, of the fold `test`
-        and of the fold `validation`. If no fold is left out, `test` and `validation` are all rows.
+        Learning curves and weights, as returned by `fit`. There are curves for the training rows, for the test fold and
+        for the validation fold of the split. If no fold is left out, all curves are for all rows.
     """
     dealt = jnp.asarray(table.folds)[split.repeat]
     w = jnp.asarray(table.w)
@@ -238,8 +246,8 @@ def prepare_training(
     """Prepare to train every candidate on every split. Compilation of the program starts in the background.
 
     The compiled program stays in memory and is reused for the next table with the same padded shape. This helps if an
-    estimator is fitted several times, as in a cross-validation. With a `store`, training runs that it already contains
-    are not repeated.
+    estimator is fitted several times, as in a cross-validation. Training runs that `store` already contains are not
+    repeated.
 
     Args:
         setting: Static settings.
@@ -250,8 +258,8 @@ def prepare_training(
         clock: Clock that measures the time of the chunks, or None.
 
     Returns:
-        A function that trains all of them. It returns name -> array of shape (candidates, splits, …), with the names
-        that `lane` returns.
+        A function that trains every candidate on every split. It returns a dict from the names that `lane` returns to
+        arrays of shape (candidates, splits, …).
     """
     tried, parts = tuple(tried), tuple(parts)
     structs = tuple((array.shape, array.dtype) for array in table)
@@ -303,7 +311,7 @@ def train(
         store: Folder for finished training runs, or None.
 
     Returns:
-        Name -> array of shape (candidates, splits, …), with the names that `lane` returns.
+        A dict from the names that `lane` returns to arrays of shape (candidates, splits, …).
     """
     return prepare_training(setting, table, tried, parts, store)()
 

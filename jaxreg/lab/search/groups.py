@@ -1,4 +1,4 @@
-"""Groups of candidates with the same network and coding. Each group is trained by one compiled program."""
+"""Groups of candidates with the same network and the same coding of inputs. One compiled program trains a group."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -70,10 +70,10 @@ def trained(
     Args:
         groups: The groups. Their programs are compiled at the same time.
         parts: The splits.
-        store: Folder for finished training runs of the first group, or None. Folders of further groups are created next
-            to it.
-        clock: Clock of a search with a time budget, or None. Groups after the first are skipped if the time that is
-            left is too short for them.
+        store: Folder for finished training runs of the first group, or None. The folders of further groups are created
+            next to this folder.
+        clock: Clock of a search with a time budget, or None. Groups after the first group are skipped if there is too
+            little time left.
     """
     first = None if store is None else Path(store)
     folders = [first and (first.with_name(f"{first.name}-{place}") if place else first) for place in range(len(groups))]
@@ -118,8 +118,8 @@ def joined(repeats: Sequence[dict[str, np.ndarray]], *, forward: bool) -> dict[s
 
     Args:
         repeats: Name -> array of shape (candidates, splits, …), for each repeat.
-        forward: Whether each fold is predicted from the folds before it. If so, the training runs on all rows of all
-            repeats are kept; otherwise only that of the first repeat.
+        forward: Whether each fold is predicted from the folds before it. If True, the training runs on all rows are
+            kept from every repeat. If False, they are kept only from the first repeat.
     """
     whole = repeats if forward else repeats[:1]
 

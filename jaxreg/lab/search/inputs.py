@@ -33,9 +33,10 @@ class Numbers:
         return cls(np.array(fill), gaps.any(axis=0))
 
     def __call__(self, x: Any) -> np.ndarray:
-        """Encode an array: return its columns, followed by one column of 0 and 1 per column with missing numbers.
+        """Encode an array: return its columns with missing numbers replaced, followed by columns that mark them.
 
-        Missing numbers in a column that had none when the encoding was learnt cause one warning.
+        A column with missing numbers when the encoding was learnt has a column of 0 and 1 that marks missing numbers.
+        Missing numbers in any other column cause one warning.
         """
         dense = _dense(x)
         gaps = np.isnan(dense)
@@ -78,7 +79,8 @@ class Frame:
 def inputs_of(frame: Any, encoding: Encoding) -> np.ndarray:
     """Encode a data frame as inputs of shape (rows, inputs).
 
-    Unknown words and missing cells that are filled in cause one warning, with the sentences of `jaxreg predict`.
+    One warning names words that did not occur in training, and missing cells that are filled in. Its sentences are
+    those of the command `jaxreg predict`.
 
     Args:
         frame: Pandas data frame.

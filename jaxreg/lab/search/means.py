@@ -1,11 +1,14 @@
-"""Means of several networks of one candidate.
+"""Means of several networks of one candidate, whose predictions are averaged.
 
-- On an outer fold: the mean of all networks of that repeat that were trained without this fold. One network was trained
-  on all other rows. Each of the others was trained without one more fold.
-- As the model: the mean of the network trained on all rows and of the networks trained without one fold.
+There are two kinds of means:
 
-So the model averages more networks, and networks of more rows, than the means that are tested on the outer folds. If
-later rows are predicted from earlier rows, a mean contains one network per repeat.
+- The mean for an outer fold is tested on this fold. It contains the networks of the same repeat that were trained
+  without this fold. One network was trained on all other rows. Every other network was trained without one more fold.
+- The mean for the model contains the network that was trained on all rows, and the networks that were trained without
+  one fold.
+
+The model therefore averages more networks than a mean for an outer fold, and its networks were trained on more rows. If
+later rows are predicted from earlier rows, each mean contains one network per repeat.
 """
 
 from collections.abc import Sequence
@@ -18,7 +21,7 @@ from jaxreg.lab.search.folds import PaddedRows, Setting, Split, trained_on
 from jaxreg.lab.search.nested import OuterFolds, outer_splits
 
 Arrays = dict[str, np.ndarray]
-"""Path -> weights. For several networks, the first axis of each array numbers the networks."""
+"""Dict from paths to weight arrays. For several networks, the first axis of each array is the index of the network."""
 
 
 class Scales(NamedTuple):
@@ -64,9 +67,9 @@ def mean_net(
     place: int,
     outer: Split | None = None,
 ) -> Arrays:
-    """Return the weights of one candidate's networks, whose predictions are averaged.
+    """Return the weights of those networks of one candidate whose predictions are averaged.
 
-    Diverged networks are left out. The standardisation of inputs and target is multiplied into the weights.
+    Diverged networks are left out. The returned weights include the standardisation of the inputs and of the target.
 
     Args:
         setting: Static settings of the training runs.
@@ -74,7 +77,7 @@ def mean_net(
         scaled: Means and standard deviations of each split.
         lanes: Curves and weights of all training runs, as returned by `jaxreg.lab.search.folds.train`.
         place: Index of the candidate.
-        outer: Split of the outer fold on which the mean is tested; None for the mean that is the model.
+        outer: Split of the outer fold on which the mean is tested; None for the final model.
     """
     if setting.forward:
         wanted = -1 if outer is None else outer.test
@@ -103,7 +106,7 @@ def on_outer_folds(
     scaled: Sequence[Scales],
     lanes: dict[str, np.ndarray],
 ) -> OuterFolds:
-    """Test each candidate on each outer fold. Its networks that were not trained on this fold are averaged.
+    """Test each candidate on each outer fold: the mean of its networks that were trained without this fold.
 
     Args:
         setting: Static settings of the training runs.

@@ -25,7 +25,7 @@ class Estimate:
 
     Attributes:
         mean: Mean over the folds.
-        error: Standard error of the mean. It is corrected for training rows that the folds share (Nadeau and Bengio).
+        error: Standard error of the mean, corrected for the training rows that folds share (Nadeau and Bengio).
         n: Number of folds, over all repeats.
     """
 
@@ -52,7 +52,7 @@ class Estimate:
         """Return the lower end of the 95 % interval, corrected for several estimates by Bonferroni's method.
 
         Args:
-            count: Number of estimates of which one is reported.
+            count: Number of estimates from which the reported one is selected.
         """
         return self.mean - self._half_of(count)
 
@@ -65,15 +65,16 @@ class Estimate:
 
 
 class OuterFolds(NamedTuple):
-    """Score and loss of each candidate on each outer fold, with the predictions of its networks averaged.
+    """Score and loss of each candidate on each outer fold.
 
-    All arrays have the shape (candidates, folds).
+    A candidate predicts an outer fold by the mean of its networks that were not trained on this fold. All arrays have
+    the shape (candidates, folds).
 
     Args:
-        score: Score of the mean of the networks. NaN for regression, where it is computed from the loss.
-        loss: Loss of the mean of the networks.
-        ambiguity: Average loss of the single networks minus the loss of their mean. It is estimated from the
-            predictions alone, without the targets of the fold.
+        score: Score of the averaged prediction. For regression, NaN until the score is computed from the loss.
+        loss: Loss of the averaged prediction.
+        ambiguity: Average loss of the single networks minus the loss of their averaged prediction. This difference is
+            estimated from the predictions alone, without the targets of the fold.
     """
 
     score: np.ndarray
@@ -89,18 +90,18 @@ class Nested:
         chosen: Index of the candidate chosen from all rows.
         members: Indices of the candidates whose networks the model averages, `chosen` first.
         picks: Index of the candidate chosen for each outer fold. The choice does not use the rows of that fold.
-        picked: Indices of the candidates that are averaged for each outer fold, that of `picks` first.
-        score: Score of the whole procedure, including the choice, on outer folds used neither for training nor for the
-            choice.
-        loss: Loss of the whole procedure on the same folds.
+        picked: Indices of the candidates that are averaged for each outer fold. The first is the candidate in `picks`.
+        score: Score of the whole procedure, which includes the choice of a candidate. Neither the training nor the
+            choice has used the rows of the outer fold on which the score is measured.
+        loss: Loss of the whole procedure, measured like the score.
         score_gain: Score of the procedure minus the score without a regulariser, on the same outer folds.
         loss_gain: Loss without a regulariser minus the loss of the procedure, on the same outer folds.
         picked_scores: Score of the procedure on each outer fold.
         picked_losses: Loss of the procedure on each outer fold.
         scores: Score of each candidate on each outer fold, of shape (candidates, folds).
         losses: Loss of each candidate on each outer fold, of shape (candidates, folds).
-        rivals: Methods whose best candidate has a mean loss within one standard error of the lowest one. Only
-            candidates of the network with the lowest mean loss count.
+        rivals: Methods whose best candidate has a mean loss within one standard error of the lowest mean loss. Only
+            candidates with the network of the best candidate count.
     """
 
     chosen: int
@@ -123,7 +124,7 @@ class Nested:
 
 
 def outer_splits(parts: Sequence[Split]) -> list[int]:
-    """Return, for each outer fold, the index of the split that tests on this fold and has no validation fold.
+    """Return one index of a split per outer fold: the split that tests on this fold and has no validation fold.
 
     Args:
         parts: The splits, in the order of `jaxreg.lab.search.folds.nested_splits` or `forward_splits`.
@@ -133,7 +134,7 @@ def outer_splits(parts: Sequence[Split]) -> list[int]:
 
 
 def is_forward(parts: Sequence[Split]) -> bool:
-    """Return whether each fold is predicted from the folds before it."""
+    """Return whether each fold is predicted only from the folds before it."""
     return all(part.test == part.validation for part in parts)
 
 
@@ -163,8 +164,9 @@ def nested(
 ) -> Nested:
     """Choose a candidate by nested cross-validation, and estimate the score to expect on new rows.
 
-    The choice for an outer fold compares candidates by their losses on the inner folds, minus the ambiguity of the
-    averaged networks on the outer fold. The ambiguity needs no targets of the outer fold.
+    For each outer fold, candidates are compared by their losses on the inner folds. The ambiguity of the averaged
+    networks on the outer fold is subtracted from these losses, because averaging lowers the loss by the ambiguity. The
+    ambiguity is computed without the targets of the outer fold.
 
     Args:
         tried: The candidates. The first candidate of each network has no regulariser.
@@ -172,15 +174,15 @@ def nested(
         test: Loss on the fold `test` of each split, of shape (candidates, splits); NaN if the training diverged.
         validation: Loss on the fold `validation` of each split, of shape (candidates, splits).
         score: Score on the fold `test` of each split, of shape (candidates, splits).
-        rows: Number of rows if the score is a share of rows, such as the accuracy; otherwise 0. If given, the standard
-            error of the score is at least the binomial one (half of Wilson's interval). Stratified folds would hide
-            this error if a network predicts the same class for all rows.
-        outer: Results of the averaged networks on the outer folds; None for single networks.
-        means: Function that returns the score and the loss of the mean of several candidates, given the number of an
-            outer fold and their indices; None if the model is one candidate.
+        rows: Number of rows if the score is a share of rows, such as the accuracy. Otherwise 0. The standard error of
+            a share is increased to at least the binomial standard error (see `at_least_binomial`). Without the
+            increase, it is nearly 0 on stratified folds if a network predicts the same class for all rows.
+        outer: Results of the averaged networks on the outer folds. None means that networks are not averaged.
+        means: Function of the number of an outer fold and the indices of several candidates. It returns the score and
+            the loss of the averaged predictions of these candidates. None means that the model is one candidate.
 
     Raises:
-        ValueError: If each candidate has a training that diverged.
+        ValueError: If every candidate diverged in at least one training.
     """
     places, diverged = outer_splits(parts), np.isnan(test)
     if outer is None:
@@ -241,19 +243,20 @@ def unregularised(tried: Sequence[Candidate], place: int) -> int:
 def chosen_members(tried: Sequence[Candidate], losses: np.ndarray, ratio: float) -> tuple[int, ...]:
     """Return the indices of the candidates whose networks form the final model, the chosen candidate first.
 
-    The model averages these networks. There is at most one candidate per network architecture. A candidate is left out
-    if its mean loss exceeds that of the chosen candidate by more than one standard error of the paired difference.
+    The final model averages these networks. There is at most one candidate per network architecture. A candidate is
+    left out if its mean loss exceeds that of the chosen candidate by more than one standard error of the paired
+    difference.
 
     Args:
         tried: The candidates. The first candidate of each network has no regulariser.
         losses: Losses, of shape (candidates, folds); not finite if the training diverged.
-        ratio: Size of a fold relative to the rows that its nets train on, for the standard error.
+        ratio: Number of test rows per training row of a fold, for the standard error (see `estimate`).
 
     Raises:
         ValueError: If every candidate diverged.
 
     Reference:
-        Breiman, Bagging predictors, 1996: the mean of models that are as good as each other is better than each.
+        Breiman, Bagging predictors, 1996: the mean of equally good models is better than each of the models.
     """
     best, picks = choose(tried, losses), _picks(tried, losses)
     gaps = {place: estimate(losses[place] - losses[best], ratio) for place in picks if place != best}
@@ -263,14 +266,15 @@ def chosen_members(tried: Sequence[Candidate], losses: np.ndarray, ratio: float)
 def choose(tried: Sequence[Candidate], losses: np.ndarray) -> int:
     """Return the index of the chosen candidate, by the one-standard-error rule.
 
-    First, one candidate is chosen for each network:
+    First, one candidate is chosen for each network. The best candidate is the one with the lowest mean loss. It is
+    compared with the candidate without a regulariser:
 
-    - No regulariser is chosen, unless the best candidate lowers the mean loss by more than one standard error of the
-      paired difference, and by more than 2 %.
-    - Otherwise, the method of the best candidate is chosen. Its strength is the largest one for which the mean loss
-      exceeds the lowest mean loss by at most one standard error of the paired difference.
+    - If the best candidate lowers the mean loss by more than 2 %, and by more than one standard error of the paired
+      difference, its method is chosen. The strength is the largest one for which the mean loss exceeds the lowest mean
+      loss by at most one standard error of the paired difference.
+    - Otherwise, no regulariser is chosen.
 
-    Then the network whose chosen candidate has the lowest mean loss is chosen.
+    Then the chosen candidates of all networks are compared. The one with the lowest mean loss is returned.
 
     Args:
         tried: The candidates. The first candidate of each network has no regulariser.
@@ -334,7 +338,8 @@ def _means(losses: np.ndarray) -> np.ndarray:
 def at_least_binomial(share: Estimate, rows: int) -> Estimate:
     """Increase the standard error of a share, such as an accuracy, to at least the binomial standard error.
 
-    The binomial standard error is half the width of Wilson's interval, which is not 0 if all rows are right.
+    The binomial standard error is half the width of Wilson's 68 % interval. This width is above 0 even if all rows are
+    predicted correctly.
 
     Args:
         share: Estimate of a share of rows, such as the accuracy.
@@ -353,7 +358,7 @@ def differences(values: np.ndarray, others: np.ndarray) -> np.ndarray:
 
     Args:
         values: Scores or losses.
-        others: Scores or losses on the same folds, which may have been computed in another precision.
+        others: Scores or losses on the same folds. They may have been computed in another precision.
 
     Example:
         >>> differences(np.array([0.96153849, 0.5]), np.array([0.96153846, 0.25]))
@@ -367,7 +372,7 @@ def estimate(values: np.ndarray, ratio: float) -> Estimate:
 
     Args:
         values: One number per fold.
-        ratio: Number of test rows per training row of a fold, for the correction of Nadeau and Bengio; 0 for no
+        ratio: Number of test rows per training row of a fold, for the correction of Nadeau and Bengio. 0 means no
             correction.
     """
     values = np.asarray(values, np.float64)

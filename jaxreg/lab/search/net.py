@@ -47,11 +47,11 @@ class Layers(nn.Module):
 
 
 def kept_units(key: jax.Array, dropout: jax.Array | float, shape: tuple[int, int]) -> jax.Array:
-    """Return a random dropout mask of shape (units, rows): True for a hidden unit that is kept for a row.
+    """Return a random dropout mask of shape (units, rows). It is True where a hidden unit is kept for a row.
 
     Args:
-        key: Random key of the step and of the layer.
-        dropout: Probability of leaving out a unit, as `rounded_rate` returns it.
+        key: Random key for one layer in one step.
+        dropout: Probability of leaving out a unit, rounded by `rounded_rate`.
         shape: Number of units and number of rows.
     """
     # One random number of 32 bits serves four rows.
@@ -82,17 +82,18 @@ def model(
 ) -> Model:
     """Return the network of one training run. It standardises inputs and targets with statistics of the training rows.
 
-    The standardisation is multiplied into the weights of the first layer.
+    When the network is applied, the standardisation of the inputs is merged into the weights of the first layer.
 
     Args:
         hidden: Number of units of each hidden layer.
         outputs: Number of outputs.
         table: Rows of the table, a `jaxreg.lab.search.folds.PaddedRows`.
-        w: Weight of each row in this training.
-        repeat: Number of the repeat. Each repeat has other initial weights.
-        numbers: Whether the target is a number. If so, it is standardised too.
-        dropout: Probability of leaving out a hidden unit in a training step, rounded to a multiple of 1/256. The other
-            units are divided by the probability of keeping a unit. None for a network without dropout.
+        w: Weight of each row in this training run.
+        repeat: Number of the repeat of the cross-validation. Each repeat has different initial weights.
+        numbers: Whether the target is a number. A numeric target is standardised too.
+        dropout: Probability of leaving out a hidden unit in a training step, rounded to a multiple of 1/256. The
+            activations of the kept units are divided by the probability of keeping a unit. None for a network without
+            dropout.
 
     Reference:
         Srivastava et al., Dropout, 2014.

@@ -35,9 +35,13 @@ class _Graph:
 def to_onnx(search: Search) -> Any:
     """Return the model of a search as an ONNX model, an `onnx.ModelProto`.
 
-    Its input `inputs` has shape (rows, inputs) and type float32. The output has shape (rows, classes) and the name
-    `probabilities`, or shape (rows, 1) and the name `prediction`. The inputs are those of `search.net`; for a data
-    frame, they are made by `search.model.encoding`. Scales and codings of the inputs are part of the graph.
+    The ONNX model has one input and one output:
+
+    - `inputs`, of shape (rows, inputs) and type float32. The inputs are those of `search.net`. `search.model.encoding`
+      makes them from a data frame.
+    - `probabilities`, of shape (rows, classes), for classes. For numbers, it is `prediction`, of shape (rows, 1).
+
+    The scaling and the coding of the inputs are part of the graph.
 
     Args:
         search: Search whose model consists of networks or is a linear model.
@@ -65,7 +69,8 @@ def to_onnx(search: Search) -> Any:
     members = search.net.members if isinstance(search.net, Nets) else (search.net,)
     if not all(isinstance(net, Net) for net in members):
         raise ValueError(
-            f"the model of this search is of type {search.kept}; expected networks. Search again without any_model"
+            f"the model of this search is of type {search.kept}; expected networks or a linear model. "
+            "Search again without any_model"
         )
     classes = bool(search.setting.task.classes)
     graph = _Graph(onnx)

@@ -13,7 +13,7 @@ from jaxreg.lab.sweeps.chunk_size import cores
 
 MOST_EPOCHS = 500
 ROWS_SEEN = 120_000
-"""Number of epochs times number of rows of a training, if the number of epochs is not given."""
+"""Number of epochs times number of rows of a training run, if the number of epochs is not given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Plan:
     Args:
         methods: Names from `jaxreg.lab.search.candidates.METHODS`.
         hidden: Number of units of each hidden layer; an integer for one layer. None tries one layer of 32 units with
-            all methods and, unless `quick` is given, another network on coded numbers with decay
+            all methods. If `quick` is False, None also tries a second network, with and without weight decay
             (`jaxreg.lab.search.candidates.OTHER`).
-        epochs: Number of passes over the rows. None chooses the number so that a training sees 120,000 rows, but at
-            least 20 and at most 500 passes.
+        epochs: Number of passes over the rows. None chooses 120,000 divided by the number of rows, but at least 20 and
+            at most 500.
         learning_rate: Learning rate of Adam. It is constant for three quarters of the training, then decreases to 0.
         folds: Number of folds of the cross-validation.
         repeats: Number of cross-validations, each with another assignment of rows to folds and new initial weights.
@@ -118,14 +118,15 @@ def plan_ladder(
 ) -> list[Plan]:
     """Return plans for a table, from the slowest to the fastest.
 
-    The second plan has every second strength, and only the first network. The third plan also has fewer methods: only
-    the most promising ones. Each further plan has half as many epochs as the previous plan.
+    The second plan has every second strength, only the first network and one repeat. The third plan also has only the
+    most promising methods. Each further plan has half as many epochs as the previous plan. If `epochs` is given, there
+    are no further plans.
 
     Args:
         shape: Number of rows and number of inputs of the table.
         quick: Whether to try only every second strength, with one repeat.
         seed: Seed of the plans.
-        epochs: Number of epochs, which all plans have; None chooses it.
+        epochs: Number of epochs of all plans. None chooses it from the number of rows.
         hidden: Number of units of each hidden layer; empty for the default.
     """
     plan = Plan(hidden=tuple(hidden) or None, epochs=epochs, quick=quick, repeats=1 if quick else 2, seed=seed)
@@ -141,8 +142,8 @@ def plan_ladder(
 def planned(shape: tuple[int, ...], budget: float | None, ladder: Sequence[Plan]) -> Plan:
     """Return the first of several plans that fits a time budget.
 
-    Without a budget, the first plan is returned. With a budget, the plan has one repeat. The clock decides later how
-    many further repeats follow.
+    Without a budget, the first plan is returned. With a budget, the returned plan has one repeat, and further repeats
+    follow while there is time. If no plan fits, the last plan is returned.
 
     Args:
         shape: Number of rows and number of inputs of the table.
@@ -168,7 +169,7 @@ def training_seconds(shape: tuple[int, ...], plan: Plan, *, others: bool = True)
     Args:
         shape: Number of rows and number of inputs of the table.
         plan: The plan.
-        others: Whether to count the networks other than the first.
+        others: Whether to include the training runs of the second network.
     """
     # A fixed time and the arithmetic of each optimiser step. The constants are 1.5 times the values measured on one
     # core of a shared server.

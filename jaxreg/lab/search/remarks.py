@@ -13,22 +13,22 @@ from jaxreg.lab.search.rivals import BOOSTING, FOREST, KINDS, LINEAR
 from jaxreg.lab.search.run import NETS, Search
 
 MARGIN = 0.02
-"""Difference in score that the verdict does not let pass: it names each model that may be better by more."""
+"""Difference in score above which the verdict names a model that may be better than the networks."""
 
 LOW_RECALL = 0.6
 """Recall below which the verdict names a class."""
 
 PERFECT = 0.999
-"""Score above which the columns may contain the target itself."""
+"""Score above which the verdict warns that the columns may contain the target itself."""
 
 _NAMES = {LINEAR: "A linear model", BOOSTING: "Boosted trees", FOREST: "A forest"}
 
 
 def nothing_told(source: Source, score: str) -> Text | None:
-    """Return a warning if the model does not predict significantly better than a constant; otherwise None.
+    """Return a warning if the model is not significantly better than a constant prediction; otherwise None.
 
-    Also None if the constant was not evaluated. The warning names the best of the other models that do predict, or says
-    that no other model was compared.
+    If other models are significantly better than a constant prediction, the warning names the best of them. If no other
+    models were evaluated, the warning says so. If the constant prediction was not evaluated, None is returned.
 
     Args:
         source: Result of the search.
@@ -81,7 +81,7 @@ def _predicting(found: Search) -> list[str]:
 
 
 def kept_model(source: Source, score: str) -> Text:
-    """Return a sentence that recommends the chosen model, if it is not a neural network.
+    """Return sentences that recommend the chosen model, which is a linear model, boosted trees or a forest.
 
     Args:
         source: Result of the search.
@@ -103,7 +103,7 @@ def kept_model(source: Source, score: str) -> Text:
 
 
 def remarks(source: Source, score: str) -> list[Text]:
-    """Return sentences about other models, duplicate rows, a suspiciously high score, a low recall, and the strengths.
+    """Return sentences about other models, duplicate rows, suspiciously high scores, low recall and range of strengths.
 
     Args:
         source: Result of the search.
@@ -143,7 +143,7 @@ def _recognised(source: Source, names: Sequence[str]) -> Text:
 
 
 def at_the_edge(found: Search) -> bool:
-    """Return whether the chosen strength is the largest of its method and has the lowest mean loss."""
+    """Return whether the chosen strength is the largest one tried of its method, and has the method's lowest loss."""
     mine = [at for at, each in enumerate(found.tried) if (each.method, each.shape) == _kind(found)]
     strongest = max(mine, key=lambda at: found.tried[at].strength)
     means = found.found.losses.mean(axis=1)

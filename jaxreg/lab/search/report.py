@@ -78,7 +78,7 @@ def verdict(source: Source) -> list[Text]:
             ],
         ]
         if not nested.loss_gain.low > 0:
-            held = [] if other else [" The model has it."]
+            held = [] if other else [" The model uses this regulariser."]
             lead: Text = ["The outer folds do not show that a regulariser helps. If you want one, use "]
             if _too_few(found):
                 needed = source.find(summaries.errors_needed).number(form=".1f")
@@ -99,7 +99,7 @@ def verdict(source: Source) -> list[Text]:
     if len(nested.members) > 1:
         kinds = [[Code(found.tried[place].label)] for place in nested.members]
         whose = "The mean of nets averages" if other else "The model averages"
-        told.append([whose, " the nets of ", *_joined(kinds, " and "), ": none is better than the other."])
+        told.append([whose, " the nets of ", *_joined(kinds, " and "), ": none of them is clearly better."])
     told += [_other_net(shape) for shape in dict.fromkeys(each.shape for each in found.tried) if shape is not None]
     expected = _expected(source, score)
     if (nothing := nothing_told(source, score)) is not None:
@@ -200,7 +200,7 @@ def _expected(source: Source, score: str) -> list[Text]:
         f"Expected on new rows, for {whose}: {score} ", *_spread(estimated), *frequent, ", loss ",
         *_spread(source.find(summaries.model_loss)), ".", *between,
     ]  # fmt: skip
-    floor = " That of the accuracy is at least the binomial one for this number of rows."
+    floor = " The standard error of the accuracy is at least the binomial one for this number of rows."
     flattering = " The type of the model was chosen on the same folds, so its score is slightly too good."
     first = " of the first repeat" if found.kept != NETS and found.plan.repeats > 1 else ""
     error: Text = [
@@ -215,7 +215,7 @@ def _expected(source: Source, score: str) -> list[Text]:
 def table(source: Source) -> Table:
     """Return a table of candidates: the chosen one, the best of each method, and those without a regulariser.
 
-    The candidates are sorted by loss.
+    The table is sorted by loss, the lowest loss first.
 
     Args:
         source: Result of the search.

@@ -23,18 +23,18 @@ LINEAR, BOOSTING, FOREST = "linear model", "boosted trees", "forest"
 KINDS = (LINEAR, BOOSTING, FOREST)
 
 TREES = 100
-"""Number of trees of a random forest, and of boosting rounds for regression and two classes."""
+"""Number of trees of a random forest. Also the number of boosting rounds for regression and two classes."""
 
 
 class Rivals(NamedTuple):
     """Scores and losses of other models, such as boosted trees, on the outer folds.
 
     Args:
-        score: Scores. For the models in `KINDS`, the shape is (models, folds of the first repeat). For the baseline of
-            `jaxreg.lab.search.constants`, it is (folds of all repeats,).
-        loss: Losses, of the same shape.
-        equal_rows: Scores on duplicate rows among the training rows, of the same shape
-            (`jaxreg.lab.search.equal_rows`). Empty if there are no such rows.
+        score: Scores. For the models in `KINDS`, the shape is (models, folds of the first repeat). For the constant
+            baseline (`jaxreg.lab.search.constants`), the shape is (folds of all repeats,).
+        loss: Losses, with the shape of `score`.
+        equal_rows: Scores on the duplicate rows among the training rows, with the shape of `score`. Empty if there are
+            no duplicate rows (`jaxreg.lab.search.equal_rows`).
     """
 
     score: np.ndarray
@@ -69,7 +69,7 @@ def judged_rivals(
         classes: Number of classes; 0 for regression.
         seed: Seed of the models.
         forward: Whether each fold is predicted only from the folds before it. If so, only outer folds are evaluated.
-        copies: Number of equal rows that each row stands for; None for one each.
+        copies: Number of equal rows that were merged into each row; None if no rows were merged.
     """
     first = FIRST if forward else 0
     folds = int(dealt.max()) + 1 - first
@@ -106,13 +106,13 @@ def judged_rivals(
 
 
 def scored(given: np.ndarray, y: np.ndarray, w: np.ndarray, spread: float) -> float:
-    """Return the accuracy of class probabilities of shape (rows, classes), or R² of predicted numbers of shape (rows,).
+    """Return the score of predictions: the accuracy for classes, R² for numbers.
 
     Args:
-        given: Predictions.
+        given: Predictions: class probabilities of shape (rows, classes), or numbers of shape (rows,).
         y: Targets.
         w: Weight of each row.
-        spread: Variance of the target, for R². NaN is returned if it is 0.
+        spread: Variance of the target, for R². If the variance is 0, R² is NaN.
     """
     share = w / w.sum()
     if given.ndim > 1:
@@ -121,7 +121,7 @@ def scored(given: np.ndarray, y: np.ndarray, w: np.ndarray, spread: float) -> fl
 
 
 def fitted(kind: str, x: np.ndarray, y: np.ndarray, w: np.ndarray, classes: int, seed: int) -> Any:
-    """Fit a scikit-learn model, such as a random forest.
+    """Fit a scikit-learn model, such as a random forest, and return it.
 
     Args:
         kind: Name from `KINDS`.

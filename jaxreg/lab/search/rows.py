@@ -9,11 +9,11 @@ from jaxreg.lab.training.tasks import Task
 
 
 def different_inputs(x: np.ndarray, folds: int) -> tuple[int, bool]:
-    """Return the number of distinct input rows, and whether input rows often occur more than once.
+    """Return the number of distinct input rows, and whether input rows are often repeated.
 
-    This is the case if there are more than `OFTEN` rows per distinct input row, or fewer distinct input rows than
-    folds. Then most new rows will have inputs that occurred in training, and the score should be measured on such
-    rows. So equal rows may be assigned to distinct folds. Otherwise, equal rows stay in one fold.
+    Input rows count as often repeated if there are more than `OFTEN` rows per distinct input row, or fewer distinct
+    input rows than folds. Most new rows will then have inputs that occurred in training. The test rows of a fold should
+    be like the new rows, so equal rows may be in different folds. In all other tables, equal rows stay in one fold.
 
     Args:
         x: Inputs, of shape (rows, inputs).

@@ -1,4 +1,4 @@
-"""The search for a regulariser and its strength on a table, and the network that it returns."""
+"""The search for the best regulariser and its strength on a table, and the result of a search."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -31,14 +31,15 @@ from jaxreg.lab.tabular.frames import has_words, is_frame
 from jaxreg.lab.training.tasks import BINARY, CLASSES, NUMBERS, Task
 
 NETS = "nets"
-"""Name of the usual model, a mean of networks. `any_model` allows models of another type."""
+"""Name of the default type of model: a mean of networks. With `any_model`, a search may choose another type."""
 
 
 class Caller(NamedTuple):
-    """What the user called to search. The verdict uses the names of its arguments.
+    """Interface through which the user started the search. The verdict uses the argument names of this interface.
 
     Args:
-        name: The command `jaxreg search`, the function `search`, or a scikit-learn estimator.
+        name: "command" for `jaxreg search`, "search" for the function `search`, "estimator" for a scikit-learn
+            estimator.
         budget: Whether there was a time limit, such as `--budget` of the command.
     """
 
@@ -52,29 +53,32 @@ class Search:
 
     Attributes:
         plan: Methods, folds, repeats and epochs.
-        setting: Static settings of the training runs of the first network.
-        tried: The candidates.
+        setting: Static settings of the training runs with the first network architecture.
+        tried: All candidates.
         parts: The splits of the cross-validation.
         lanes: Learning curves of all training runs: name -> array of shape (candidates, splits, …).
         spread: Variance of the target on the fold `test` of each split, needed for R²; empty for classes.
-        outer: Averaged networks of each candidate on each outer fold; None if the model is a single network.
-        rivals: Other models on the outer folds of the first repeat; None if they were not tried.
-        constant: Baseline that always predicts the most frequent class, or the mean, on each outer fold; None if it was
-            not tried.
-        found: The choice and its estimated scores.
-        net: The model: the mean of the networks of the chosen candidate that were trained on all rows and on all rows
-            except one fold each. If the best candidate of another network is as good, its networks are in the mean too.
-            If `any_model` chose a model of another type, that model.
-        kept: Type of the model: `NETS`, or one of `jaxreg.lab.search.rivals.KINDS`.
-        rows: Number of training rows. Rows with equal inputs and targets count once if they were merged.
-        details: Score of each class and importance of the inputs; None if `blocks` was not given.
-        model: The model for data frames and tables read from files; None if the search was given arrays.
+        outer: Scores and losses of each candidate's averaged networks on each outer fold; None if the model is a single
+            network.
+        rivals: Scores and losses of other types of models on the outer folds of the first repeat; None if they were not
+            evaluated.
+        constant: Scores and losses of a constant prediction (`jaxreg.lab.search.constants`) on each outer fold; None if
+            they were not computed.
+        found: The chosen candidate and its estimated scores.
+        net: The final model. Usually it is the mean of the chosen candidate's networks: those trained on all rows, and
+            those trained on all rows except one fold. If the best candidate of another network architecture is as good,
+            its networks are in the mean too. With `any_model`, the final model may be of another type.
+        kept: Type of the final model: `NETS`, or one of `jaxreg.lab.search.rivals.KINDS`.
+        rows: Number of training rows. Rows that were merged, because their inputs and targets are equal, count once.
+        details: Recall and AUC of each class, and importance of the inputs; None if `blocks` was not given.
+        model: The final model with the encoding of the columns, to predict from data frames and files; None if the
+            search was given arrays.
         columns: Names of the columns in `details.importance`; empty if they are unknown.
-        means: (number of an outer fold, indices of candidates) -> score and loss of the mean of these candidates there.
-            None if the model is one candidate.
-        equal_rows: Scores of the networks on duplicate rows; None if there are no such rows.
+        means: Scores and losses of the mean of several candidates: (index of an outer fold, indices of the
+            candidates) -> (score, loss) on this fold. None if the model is one candidate.
+        equal_rows: Scores of the networks on duplicate rows; None if the table has no duplicate rows.
         notes: Notes about the table, such as how its columns were read; empty if the search was given arrays.
-        caller: Caller of the search, whose arguments the verdict names.
+        caller: Interface through which the search was started. The verdict uses its argument names.
     """
 
     plan: Plan
@@ -121,8 +125,8 @@ class Search:
     def predict(self, frame: Any) -> np.ndarray:
         """Predict the target of each row of a data frame, in the order of the rows.
 
-        Columns are found by name, in any order, and other columns are ignored. One `UserWarning` names words that did
-        not occur in training, and missing cells that are filled in, as `jaxreg predict` does.
+        Columns are found by name. They may be in any order, and columns that the model does not use are ignored. A
+        single `UserWarning` lists words that did not occur in training, and missing cells that are filled in.
         """
         if self.model is None:
             raise ValueError(
@@ -134,7 +138,8 @@ class Search:
     def predict_proba(self, frame: Any) -> np.ndarray:
         """Predict class probabilities for the rows of a data frame. The result has the shape (rows, classes).
 
-        The columns are in the order of `classes`. Columns and warnings are as for `predict`.
+        The columns of the result are in the order of `classes`. The data frame is read as by `predict`, with the same
+        warning.
         """
         if self.model is None or not self.model.classes:
             raise ValueError(
@@ -174,34 +179,42 @@ def search(
 ) -> Search:
     """Search for the best regulariser and its strength on a table.
 
-    By default, rows with equal inputs stay in one fold, so that no network is tested on inputs that it was trained on.
-    Rows with equal inputs and equal targets are merged into one row with their total weight. Exception: if most inputs
-    in the table repeat, most future rows will have inputs that occurred in training. Then rows with equal inputs may be
-    in distinct folds, and are not merged (`jaxreg.lab.search.rows.different_inputs`). If `groups` or `time` is given,
-    it alone decides which rows stay together. The order of the rows does not matter.
+    By default, rows with equal inputs stay in one fold. So no network is tested on inputs that it was trained on. Rows
+    with equal inputs and equal targets are merged into one row with their total weight. The order of the rows does not
+    matter. There are two exceptions:
+
+    - If `groups`, `time` or `folds` is given, this argument alone decides which rows stay in one fold. Equal rows are
+      not merged.
+    - If the table has more than five rows per distinct input row, or fewer distinct input rows than folds, new rows
+      will probably have inputs that occurred in training. Then rows with equal inputs may be in distinct folds. Equal
+      rows are not merged (`jaxreg.lab.search.rows.different_inputs`).
 
     Args:
-        x: Finite inputs, of shape (rows, inputs). Or a data frame, which may have text and missing cells; it needs
-            `target`.
+        x: Finite inputs, of shape (rows, inputs), or a data frame. A data frame may have text and missing cells, and
+            needs `target`.
         y: Targets, of shape (rows,): numbers, or classes as integers from 0. None with a data frame.
-        task: `NUMBERS`, `BINARY` or `CLASSES` of `jaxreg.lab`. Two classes have a single logit with either task. With a
-            data frame, None infers the task from the target.
+        task: `NUMBERS`, `BINARY` or `CLASSES` of `jaxreg.lab`. For two classes, both `BINARY` and `CLASSES` use a
+            single logit. With a data frame, None infers the task from the target.
         plan: Methods, folds, repeats and epochs.
         target: Name of the data frame's column to predict.
         weights: Weight of each row; None for equal weights.
-        groups: Group of each row, as an integer, or the name of a column. Rows of one group stay in one fold.
-        time: Time of each row, or the name of a column. Each fold is predicted from the folds before it.
-        folds: Fold of each row for each repeat, of shape (repeats, rows), from 0. It replaces the folds and repeats of
-            the plan. Not for data frames.
-        store: Folder for finished training runs, which a later call reuses. To keep the result, use `pickle`.
-        rivals: Whether to evaluate other models on the same folds (`jaxreg.lab.search.rivals`).
-        any_model: Whether the model may be a linear model, boosted trees or a random forest, if its score is higher,
-            or if its score is equal and its loss is lower.
+        groups: Group of each row. For a data frame, the name of the column of groups. Rows of one group stay in one
+            fold.
+        time: Time of each row. For a data frame, the name of the column of times. Folds follow each other in time, and
+            each fold is predicted from the folds before it.
+        folds: Fold of each row in each repeat, of shape (repeats, rows), numbered from 0. These folds replace the folds
+            and repeats of the plan. Only for arrays.
+        store: Folder for finished training runs, which a later call reuses. The result is not stored there: to keep it,
+            use `pickle`.
+        rivals: Whether to evaluate other types of models on the same folds (`jaxreg.lab.search.rivals`).
+        any_model: Whether the final model may be a linear model, boosted trees or a random forest. Such a model is
+            chosen if its score is higher than that of the networks, or if its score is equal and its loss is lower.
         budget: Time limit: a number of seconds, or text such as "60s", "5m" or "1h". The search makes as many repeats
-            as fit. Without `plan` and `store`, it also omits candidates and epochs if one repeat would not fit.
-        blocks: Indices of inputs that are permuted together for `Search.details`, such as the inputs of one column.
-            None for no details.
-        clock: Clock of `jaxreg search`, instead of `budget`.
+            as the limit allows. If one repeat would take too long, the search also omits candidates and epochs, but
+            only without `plan` and `store`.
+        blocks: Blocks of inputs whose importance is measured for `Search.details`, such as the inputs of one column.
+            Each block is a list of indices. None for no details.
+        clock: Clock that `jaxreg search` passes instead of `budget`.
 
     Example:
         >>> import numpy as np, pandas as pd
@@ -461,7 +474,7 @@ def _of_frame(
 
 
 def fitted_model(found: Search, table: Prepared) -> FittedModel:
-    """Combine the model of a search with the encoding of its table. The result can predict other tables.
+    """Combine the model of a search with the encoding of its table, so that it can predict for other tables.
 
     Args:
         found: Result of the search.

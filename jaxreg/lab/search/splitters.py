@@ -1,4 +1,4 @@
-"""Folds of a search that a splitter of scikit-learn assigns."""
+"""Conversion of a splitter of scikit-learn to the folds of a search."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,8 +17,8 @@ def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np
         classes: Whether the targets are classes.
 
     Raises:
-        ValueError: If the splits do not test each row once per repeat and train on all other rows, or there are fewer
-            than three of them per repeat.
+        ValueError: If a row is not tested exactly once per repeat. If a split does not use every row. If there are
+            fewer than three splits per repeat.
 
     Example:
         >>> from sklearn.model_selection import GroupKFold
@@ -44,10 +44,14 @@ def folds_of(cv: Any, y: np.ndarray, groups: Any = None, *, classes: bool) -> np
                 "search(..., time=...)"
             )
         if not tested.any() or (open_[tested] >= 0).any():
-            found = "no row" if not tested.any() else "a row that is also in an earlier test split"
+            found = (
+                "there are no test rows"
+                if not tested.any()
+                else "the test rows contain a row that is also in an earlier test split"
+            )
             raise ValueError(
-                f"in split {number} of `cv`, the test rows contain {found}; expected each row in exactly one "
-                "test split, as with KFold or GroupKFold"
+                f"in split {number} of `cv`, {found}; expected each row in exactly one test split, as with KFold or "
+                "GroupKFold"
             )
         open_[tested] = open_.max() + 1
     counts = {int(each.max()) + 1 for each in repeats}

@@ -1,7 +1,7 @@
-"""Functions that compute one number of the report each, from a search that `open_search` has read.
+"""Functions for the numbers of a report. Each computes one number from a search that `open_search` has read.
 
-The procedure is the entire search, including the choice of a candidate. Its scores and losses are those of the outer
-folds, which are used neither for training nor for the choice.
+Here, the score or loss of a search is that of the entire procedure, including the choice of a candidate. It is measured
+on the outer folds, which are used neither for training nor for the choice.
 """
 
 import dataclasses
@@ -81,7 +81,7 @@ def open_search(folder: Path | str) -> Search:
 
     Raises:
         FileNotFoundError: If the folder does not exist, or the search is unfinished.
-        ValueError: If the search is damaged.
+        ValueError: If a file of the search is damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -204,9 +204,9 @@ def errors_saved(search: Search) -> float:
 
 
 def one_error_in(search: Search) -> float:
-    """Return n such that the search avoids (or adds) one of n errors, compared with no regulariser.
+    """Return the number n in "one error in n", which the search avoids (or adds) compared with no regulariser.
 
-    Return infinity if the number of errors does not change.
+    Infinity if the number of errors does not change.
     """
     share = abs(errors_saved(search))
     return 1 / share if share else float("inf")
@@ -218,9 +218,9 @@ def errors_needed(search: Search) -> float:
 
 
 def repeats_needed(search: Search) -> float:
-    """Return the number of repeats with which the gain in loss would be significant, if its mean and spread stay equal.
+    """Return the number of repeats that would make the gain in loss significant, if its mean and spread do not change.
 
-    Infinity if `MOST_REPEATS` are not enough, because repeats share the same rows.
+    Infinity if `MOST_REPEATS` are not enough. All repeats use the same rows, so even many repeats may not be enough.
     """
     gain, ratio = search.found.loss_gain, 1 / (search.plan.folds - 1)
     spread = gain.error / (1 / gain.n + ratio) ** 0.5
@@ -232,7 +232,7 @@ def repeats_needed(search: Search) -> float:
 
 
 def times_longer(search: Search) -> float:
-    """Return about how many times as long a search with `repeats_needed` would take. Rounded up to whole numbers."""
+    """Return about how many times as long a search with `repeats_needed` repeats would take. It is a whole number."""
     return float(np.ceil(repeats_needed(search) / search.plan.repeats))
 
 
@@ -252,7 +252,7 @@ def importance(search: Search, column: str) -> Estimate:
 
 
 def class_names(search: Search) -> list[str]:
-    """Return the names of the classes whose recall is known. There are none for regression, or in a quick search."""
+    """Return the names of the classes whose recall is known. The list is empty for regression or a quick search."""
     return [] if search.model is None or search.details is None else list(map(spoken, search.model.classes))
 
 
@@ -268,7 +268,7 @@ def recall(search: Search, class_name: str) -> float:
     """
     names = class_names(search)
     if class_name not in names:
-        expected = f"one of the classes {', '.join(map(repr, names))}" if names else "a search with scores of classes"
+        expected = f"one of the classes {', '.join(map(repr, names))}" if names else "a full (not quick) classification"
         raise ValueError(f"there is no recall for class {class_name!r}; expected {expected}")
     assert search.details is not None
     return float(search.details.recall[names.index(class_name)])
@@ -347,9 +347,9 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus the score of the networks, on rows with the same share of duplicates.
+    """Return the score of another model minus the score of the networks, for new rows that include duplicates.
 
-    New rows are assumed to duplicate training rows as often as the table's rows duplicate each other.
+    A duplicate is a new row that equals a training row. The share of duplicates is assumed to be that in the table.
 
     Args:
         search: Result of the search.
@@ -361,7 +361,7 @@ def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
 
 
 def best_model(search: Search) -> str:
-    """Return the type of the model that `any_model` takes: `NETS`, or a name from `jaxreg.lab.search.rivals.KINDS`."""
+    """Return the type of model that `any_model` chooses: `NETS`, or a name from `jaxreg.lab.search.rivals.KINDS`."""
     assert search.rivals is not None
     mine = search.found.picked_scores[: search.plan.folds], search.found.picked_losses[: search.plan.folds]
     return best_rival(search.rivals, *mine, search.equal_rows) or NETS
@@ -448,7 +448,7 @@ def loss_over_constant(search: Search, model: str | None = None) -> Estimate:
 
 
 def constant_score(search: Search) -> float:
-    """Return the score of always predicting the most frequent class, or the mean, on the outer folds of the model."""
+    """Return the score of always predicting the most frequent class, or the mean, on the final model's outer folds."""
     assert search.constant is not None
     return float(search.constant.score[: model_score(search).n].mean())
 
@@ -460,12 +460,12 @@ def constant_loss(search: Search) -> float:
 
 
 def plain_score(search: Search) -> float:
-    """Return the score without a regulariser: that of the chosen networks on the outer folds, each without one."""
+    """Return the score on the outer folds that the chosen networks have when trained without a regulariser."""
     return search.found.score.mean - search.found.score_gain.mean
 
 
 def plain_loss(search: Search) -> float:
-    """Return the loss without a regulariser: that of the chosen networks on the outer folds, each without one."""
+    """Return the loss on the outer folds that the chosen networks have when trained without a regulariser."""
     return search.found.loss.mean + search.found.loss_gain.mean
 
 
@@ -479,7 +479,7 @@ def _on_folds(search: Search, model: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def averaged(search: Search) -> int:
-    """Return the number of networks that the final model averages if no training run diverged."""
+    """Return the number of networks that the final model averages, assuming that no training run diverged."""
     kinds = len(search.found.members)
     if search.setting.forward:
         return kinds * search.plan.repeats
@@ -487,7 +487,7 @@ def averaged(search: Search) -> int:
 
 
 def units(search: Search, layer: str) -> int:
-    """Return the number of units of a hidden layer of the first network. Layers are numbered from 1."""
+    """Return the number of units of a hidden layer in the first network architecture. Layers are numbered from 1."""
     return search.setting.hidden[int(layer) - 1]
 
 

@@ -1,4 +1,4 @@
-"""Statistics of repeated trainings: paired comparisons, intervals, selection, variance."""
+"""Statistics of repeated training runs: paired comparisons, confidence intervals, selection and variance."""
 
 from jaxreg.lab.stats.comparisons import (
     MEANINGFUL,

@@ -1,7 +1,7 @@
 """Paired comparisons on shared draws and seeds: the mean difference, its interval and how often `a` beats `b`.
 
-Both sides are trained on the same draws and from the same seeds, so effects that both sides share cancel. All
-differences are a − b.
+All differences are a − b. Both `a` and `b` are trained on the same draws and from the same seeds. So effects of a draw
+or a seed on both of them cancel.
 """
 
 from collections.abc import Hashable, Sequence
@@ -27,20 +27,20 @@ from jaxreg.lab.stats.lanes import OVER, differences, left_out, unit
 class Paired:
     """Result of `paired`: the mean difference with its confidence interval, and the numbers of wins and losses.
 
-    The mean difference and its interval are in the units of the compared values.
+    Each draw gives one difference. If there is only one draw, each seed gives one difference.
 
     Attributes:
         mean: Mean of the differences a − b.
-        low: Lower end of the interval of the mean; NaN if there is only one unit.
-        high: Upper end.
-        sd: Standard deviation of the differences across units (n − 1); NaN if there is only one unit.
-        wins: Number of units in which `a` is better than `b`.
-        ties: Number of units in which `a` and `b` are equal to the precision of float32.
-        losses: Number of units in which `b` is better than `a`.
-        n: Number of units: draws, or seeds if there is one draw.
-        unit: Dimension of the units, `"draw"` or `"seed"`.
+        low: Lower end of the interval of the mean; NaN if there is only one difference.
+        high: Upper end of the interval of the mean; NaN if there is only one difference.
+        sd: Standard deviation of the differences (n − 1); NaN if there is only one difference.
+        wins: Number of draws (or seeds) in which `a` is better than `b`.
+        ties: Number of draws (or seeds) in which `a` and `b` are equal to the precision of float32.
+        losses: Number of draws (or seeds) in which `b` is better than `a`.
+        n: Number of differences.
+        unit: Dimension of the differences, `"draw"` or `"seed"`.
         confidence: Confidence of the interval.
-        diverged: Names of the runs that were dropped because `a` or `b` was not finite.
+        diverged: Coordinates of the runs that were dropped because `a` or `b` was not finite, such as "draw=3, seed=0".
     """
 
     mean: float
@@ -84,14 +84,14 @@ def paired(
     Args:
         a: One number per run, e.g. `sweep.test_accuracy.sel(recipe="L2(0.001)").isel(epoch=-1)`.
         b: Baseline, with the same labels.
-        over: Name or names of the dimensions to average over, outermost unit first. The seeds of a draw are averaged
-            first, and the draws are the units. With only one draw, the seeds are the units.
-        lower_is_better: Whether lower values are better. Needed if the values have a name that does not tell it, as
-            `test_loss` and `test_accuracy` do. By default, lower values without a name are worse. This decides which
-            side wins in a unit. The mean difference is a − b in either case.
-        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error. The names of
-            the dropped runs are in `diverged`. The result then describes only the draws in which neither side diverged.
-            If there is no such draw, n is 0.
+        over: Name or names of the dimensions to average over, outermost dimension first. The seeds of a draw are
+            averaged first, so each draw gives one difference. With only one draw, each seed gives one difference.
+        lower_is_better: Whether lower values are better, which decides whether `a` or `b` wins. The mean difference is
+            always a − b. By default, the name of the values decides, such as `test_loss` or `test_accuracy`. Values
+            without a name count as better if they are higher. For any other name, this argument is required.
+        drop_diverged: Whether to drop all pairs of runs in which `a` or `b` is not finite. By default, such a pair
+            raises an error. The coordinates of the dropped runs are in `diverged`. The result then describes only the
+            pairs in which neither run diverged. If no pair is left, n is 0.
         confidence: Confidence of the interval.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap; the same seed gives the same interval.
@@ -100,9 +100,9 @@ def paired(
         A `Paired`.
 
     Raises:
-        ValueError: If a run is not finite (the error names it), if the labels differ, or if a dimension is neither
-            averaged over nor selected. Without `lower_is_better`, if losses are negative or no name tells which values
-            are better.
+        ValueError: If a run is not finite. The error names the run. Also if the labels of `a` and `b` differ, or a
+            dimension that is not in `over` has several entries. Also if `lower_is_better` is missing, and the name of
+            the values does not tell which values are better, or losses are negative.
 
     Example:
         >>> with_l2 = xr.DataArray([0.93, 0.91, 0.95, 0.90], dims="draw")
@@ -157,10 +157,10 @@ class Outperforming:
     Attributes:
         probability: Probability that `a` is better than `b` on a new draw; a tie counts one half.
         low: Lower end of the interval of the probability.
-        high: Upper end.
-        n: Number of units.
-        verdict: Significant if `low` is above 0.5, meaningful if `high` is also above 0.75.
-        diverged: Names of the runs that were dropped because `a` or `b` was not finite.
+        high: Upper end of the interval of the probability.
+        n: Number of draws, or number of seeds if there is only one draw.
+        verdict: Significant if `low` is above 0.5. A significant difference is meaningful if `high` is above 0.75.
+        diverged: Coordinates of the runs that were dropped because `a` or `b` was not finite, such as "draw=3, seed=0".
     """
 
     probability: float
@@ -182,21 +182,26 @@ def outperforms(
 ) -> Outperforming:
     """Estimate the probability that `a` beats `b` on new data, and test whether this probability exceeds one half.
 
-    The verdict also says whether the difference is meaningful. The interval of the probability is Wilson's. The verdict
-    is only about `a` being better than `b`; swap `a` and `b` to test the opposite.
+    The verdict also says whether the difference is meaningful. It tells only whether `a` is better than `b`. To test
+    whether `b` is better, swap `a` and `b`.
 
-    The interval assumes that the draws are independent: each is new data. Splits of one table are not, because they
-    share rows. For splits the interval is too narrow and the verdict too sure; use `nadeau_bengio`. Wilson's interval
-    is also only approximate for few draws: 4 wins in 4 draws count as significant, although the chance of that is 1 in
-    16 if both sides are equally good. `draws_for_probability` says how many draws are enough.
+    The interval of the probability is Wilson's. It assumes that the draws are independent, so each draw must be new
+    data. Random splits of one table share rows, so they are not independent. For splits, use `nadeau_bengio`, because
+    the interval here would be too narrow.
+
+    Wilson's interval is only approximate for few draws. For example, 4 wins in 4 draws count as significant. If `a` and
+    `b` are equally good, this happens with a probability of 1/16. `draws_for_probability` says how many draws are
+    enough.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
-        over: Name or names of the dimensions to average over, outermost unit first.
-        lower_is_better: Whether lower values are better. Needed if the values have a name that does not tell it, as
-            `test_loss` and `test_accuracy` do. By default, lower values without a name are worse.
-        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite; their names are in `diverged`.
+        over: Name or names of the dimensions to average over, outermost dimension first.
+        lower_is_better: Whether lower values are better. By default, the name of the values decides, such as
+            `test_loss` or `test_accuracy`. Values without a name count as better if they are higher. For any other
+            name, this argument is required.
+        drop_diverged: Whether to drop all pairs of runs in which `a` or `b` is not finite. By default, such a pair
+            raises an error. The coordinates of the dropped runs are in `diverged`.
         confidence: Confidence of the interval.
 
     Returns:
@@ -236,12 +241,13 @@ def wilcoxon(
     Args:
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
-        over: Name or names of the dimensions to average over, outermost unit first.
-        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite.
+        over: Name or names of the dimensions to average over, outermost dimension first.
+        drop_diverged: Whether to drop all pairs of runs in which `a` or `b` is not finite. By default, such a pair
+            raises an error.
 
     Returns:
-        The two-sided p-value. It is 1 if all differences are 0 or no pair is left. As in Wilcoxon's original test,
-        differences of 0 are dropped. Differences that agree to 5 digits share a rank.
+        The two-sided p-value. Differences of 0 are dropped, as in Wilcoxon's original test. If no other difference is
+        left, the p-value is 1. Differences that agree to 5 digits share a rank.
 
     Raises:
         ValueError: For the same reasons as in `paired`.
@@ -266,11 +272,11 @@ class Resampled:
     Attributes:
         mean: Mean of the differences a − b.
         low: Lower end of the corrected interval of the mean.
-        high: Upper end.
+        high: Upper end of the corrected interval of the mean.
         t: Corrected t statistic.
         p: Two-sided p-value of `t`.
         n: Number of splits.
-        diverged: Names of the runs that were dropped because `a` or `b` was not finite.
+        diverged: Coordinates of the runs that were dropped because `a` or `b` was not finite, such as "draw=3, seed=0".
     """
 
     mean: float
@@ -294,13 +300,14 @@ def nadeau_bengio(
 ) -> Resampled:
     """Compare `a` with `b` on random splits of one data set, by a t-test corrected for overlapping splits.
 
-    Splits of one data set share rows, so their results are not independent. The test is Student's t with sd² (1/J +
-    n_test/n_train) as the variance of the mean of J splits. The usual sd²/J, and every bootstrap, would give intervals
-    that are far too narrow. If each draw is new data, use `paired`.
+    Splits of one data set share rows, so their results are not independent. If each draw is new data, use `paired`.
 
-    Make the training part of a split the larger one, such as 3 of 4 rows. The term n_test/n_train does not fall with
-    more splits. With n_test 10 times n_train, the interval reaches more than 6 sd to each side of the mean: hardly any
-    difference can be shown. If the training part has to be small, test on only as many rows as train.
+    The test is Student's t-test with a larger variance of the mean over the J splits: sd² · (1/J + n_test/n_train). The
+    usual variance is sd²/J. It would give intervals that are far too narrow, and so would every bootstrap.
+
+    Use more rows for training than for testing, such as 3 of 4 rows. The term n_test/n_train stays the same with more
+    splits. If n_test is 10 times n_train, the interval reaches more than 6 sd to each side of the mean. Hardly any
+    difference is then significant. If you can train on few rows only, use no more rows for testing than for training.
 
     Args:
         a: One number per run. The first dimension of `over` with more than one entry holds the splits.
@@ -308,15 +315,16 @@ def nadeau_bengio(
         n_train: Number of training rows per split.
         n_test: Number of test rows per split.
         over: Name or names of the dimensions to average over, splits first.
-        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite; their names are in `diverged`.
+        drop_diverged: Whether to drop all pairs of runs in which `a` or `b` is not finite. By default, such a pair
+            raises an error. The coordinates of the dropped runs are in `diverged`.
         confidence: Confidence of the interval.
 
     Returns:
         A `Resampled`.
 
     Raises:
-        ValueError: If there are fewer than two splits, a size is below 1 or the confidence is not between 0 and 1. Also
-            for the same reasons as in `paired`.
+        ValueError: If there are fewer than two splits, `n_train` or `n_test` is below 1, or the confidence is not
+            between 0 and 1. Also if a run is not finite, or the labels of `a` and `b` differ.
 
     Example:
         >>> a = xr.DataArray([0.92, 0.95, 0.90, 0.93], dims="draw")

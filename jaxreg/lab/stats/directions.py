@@ -1,4 +1,4 @@
-"""Directions that the names of values and of axes tell: lower or higher values are better, 0 or infinity is off."""
+"""Conclusions from names: whether lower values are better, and which value of an axis means no regulariser."""
 
 import re
 from collections.abc import Hashable
@@ -13,7 +13,7 @@ _LOGARITHM = re.compile(r"(^|_)(log\d*|ln|exponent|power)(_|$)|^log")
 
 
 def lower_is_better(name: Hashable) -> bool | None:
-    """Return whether lower values are better, if the name of the values tells it; otherwise None.
+    """Return whether lower values are better, judging by the name of the values. None if the name does not say.
 
     Example:
         >>> lower_is_better("val_loss"), lower_is_better("test_accuracy"), lower_is_better("norm")
@@ -24,17 +24,18 @@ def lower_is_better(name: Hashable) -> bool | None:
 
 
 def lower(given: bool | None, *values: xr.DataArray) -> bool:
-    """Return whether lower values are better: as given, else as the names of the values tell.
+    """Return `given`. If it is None, return whether lower values are better, judging by the names of the values.
 
-    Without any name, higher values are better.
+    If none of the values has a name, higher values are better.
 
     Args:
         given: Argument `lower_is_better` of a function; None if it was not given.
         values: Values to compare or to choose by.
 
     Raises:
-        ValueError: If it was not given, and the names do not tell it. Or the name says that lower values are better,
-            and a value is negative: the values may then be losses with their sign changed.
+        ValueError: If `given` is None, and the names do not say which values are better. Also if `given` is None, a
+            name says that lower values are better, and a value is negative. Such values may be losses with their sign
+            changed.
 
     Example:
         >>> lower(None, xr.DataArray([0.5, 0.25], dims="draw", name="test_loss"))
@@ -46,17 +47,17 @@ def lower(given: bool | None, *values: xr.DataArray) -> bool:
     is_lower = lower_by_name(named.name)
     if is_lower and (named < 0).any():
         raise ValueError(
-            f"the values are named {str(named.name)!r}, and some are negative; expected `lower_is_better` to be given. "
-            "Pass lower_is_better=True for losses, or lower_is_better=False if their sign was changed"
+            f"the values are named {str(named.name)!r}, and some are negative; expected `lower_is_better` as an "
+            "argument. Pass lower_is_better=True for losses, or lower_is_better=False for losses with a changed sign"
         )
     return is_lower
 
 
 def lower_by_name(name: Hashable) -> bool:
-    """Return whether lower values are better, as the name of the values tells. Without a name, they are not.
+    """Return whether lower values are better, judging by the name of the values. If the name is None, return False.
 
     Raises:
-        ValueError: If there is a name that does not tell it.
+        ValueError: If the name does not say whether lower values are better.
 
     Example:
         >>> lower_by_name("test_accuracy")
@@ -71,9 +72,9 @@ def lower_by_name(name: Hashable) -> bool:
 
 
 def is_limit(name: Hashable, values: np.ndarray) -> bool:
-    """Return whether an axis holds limits, of which smaller ones are stronger.
+    """Return whether the values of an axis are limits. A smaller limit regularises more strongly.
 
-    It does if a value is infinite, or if its name is that of a limit, such as `max_norm` or `radius`.
+    The values are limits if one of them is infinite, or if the axis has the name of a limit, such as `max_norm`.
 
     Args:
         name: Name of the axis.
@@ -87,10 +88,11 @@ def is_limit(name: Hashable, values: np.ndarray) -> bool:
 
 
 def off(name: Hashable, values: np.ndarray) -> float | None:
-    """Return the value of an axis that stands for no regulariser, or None if there is none.
+    """Return the value of an axis that means "no regulariser", or None if the axis has no such value.
 
-    It is infinity if the axis has this value, because only a limit can be infinite. Otherwise it is 0. But 0 is not off
-    on an axis of limits or of logarithms, nor beside negative values.
+    If the axis contains infinity, return infinity, because only a limit can be infinite. Otherwise, if the axis
+    contains 0, return 0. The exceptions are axes of limits, axes of logarithms and axes with negative values. There, 0
+    has another meaning, and the result is None.
 
     Args:
         name: Name of the axis.

@@ -1,10 +1,11 @@
 """Find the diverged runs of a stored sweep, and average the runs of each independent unit.
 
 Runs that share a draw of the data are not independent. So the draws are the units of every mean and interval, and the
-seeds of a draw are averaged first. With only one draw the seeds are the units, and the result holds for that one data
+seeds of a draw are averaged first. With only one draw, the seeds are the units. The result then holds for that one data
 set only.
 
-Statistics never average a diverged run silently: they raise an error that names it, or drop it and return its name.
+Statistics never average a diverged run silently. They raise an error with the name of the run, or they drop the run and
+return its name.
 """
 
 import warnings
@@ -23,8 +24,8 @@ def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
     """List the diverged runs of a sweep by their coordinates, such as "seed=0, draw=3".
 
     Args:
-        dataset: Dataset of a sweep. If it has the variable `diverged_at` (an epoch, or -1), this decides. Otherwise a
-            run has diverged if one of its outputs that are single numbers is NaN or infinite.
+        dataset: Dataset of a sweep. Its variable `diverged_at` gives the epoch at which a run diverged, or -1. Without
+            this variable, a run has diverged if an output with one number per run is NaN or infinite.
 
     Returns:
         One name per run, such as `"recipe=L2(0.1), seed=0, draw=3"`, in the order of the dataset.
@@ -43,16 +44,17 @@ def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
 def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
     """Replace the values of diverged runs by NaN, from the epoch of divergence on.
 
-    A diverged model still has an accuracy: a finite number, but a meaningless one. With NaN instead, every statistic
-    raises an error that names the run.
+    A diverged model still has an accuracy, which is a finite but meaningless number. If NaN replaces this number, every
+    statistic raises an error that names the run.
 
     Args:
-        dataset: Dataset of a sweep. If it has the variable `diverged_at` (an epoch, or -1), this decides, and variables
-            without an `epoch` dimension are assumed to be measured after the last epoch. Otherwise a run has diverged,
-            as a whole, if one of its outputs that are single numbers is NaN or infinite.
+        dataset: Dataset of a sweep. Its variable `diverged_at` gives the epoch at which a run diverged, or -1.
+            Variables without an `epoch` dimension are assumed to be measured after the last epoch. Without
+            `diverged_at`, a run has diverged if an output with one number per run is NaN or infinite. Its values at all
+            epochs are then replaced.
 
     Returns:
-        The dataset with NaN in its floating-point variables; other variables are unchanged.
+        The dataset with NaN in its floating-point variables. All other variables are unchanged.
 
     Raises:
         ValueError: If the dataset has neither `diverged_at` nor an output with one number per run.
@@ -81,7 +83,7 @@ def named(flags: xr.DataArray) -> tuple[str, ...]:
     """Return the coordinates of each true entry of a boolean array as text, such as "seed=1, draw=3".
 
     Args:
-        flags: Boolean array. A dimension without labels is named by position.
+        flags: Boolean array. In a dimension without labels, the position stands for the label.
 
     Returns:
         One name per entry, such as `"draw=3, seed=0"`.
@@ -97,7 +99,7 @@ def named(flags: xr.DataArray) -> tuple[str, ...]:
 
 
 def dims_of(over: Sequence[Hashable]) -> tuple[Hashable, ...]:
-    """Return the dimensions named by an argument `over`: several names, or one name as a string.
+    """Return the names in an argument `over` as a tuple. The argument is a sequence of names or a single name.
 
     Example:
         >>> dims_of("seed"), dims_of(["draw", "seed"])
@@ -107,7 +109,7 @@ def dims_of(over: Sequence[Hashable]) -> tuple[Hashable, ...]:
 
 
 def has_words(values: xr.DataArray, dim: Hashable) -> bool:
-    """Return whether the labels of a dimension are words. Its entries are then settings, not repeated runs.
+    """Return whether the labels of a dimension are words. The entries of such a dimension are settings, not runs.
 
     Example:
         >>> has_words(xr.DataArray([1.0], dims="kind", coords={"kind": ["L2"]}), "kind")
@@ -117,7 +119,9 @@ def has_words(values: xr.DataArray, dim: Hashable) -> bool:
 
 
 def one_entry(values: xr.DataArray, dim: Hashable) -> str:
-    """Return code that selects one entry of a dimension, for an error message: by its label if it is a word.
+    """Return code that selects the last entry of a dimension, for an error message.
+
+    The code uses the label if the labels are words, and the position otherwise.
 
     Example:
         >>> one_entry(xr.DataArray([1.0, 2.0], dims="kind", coords={"kind": ["L1", "L2"]}), "kind")
@@ -155,10 +159,11 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
         over: Name or names of the dimensions to average over, outermost unit first.
 
     Returns:
-        A dimension of `values`: `"draw"` if there are several draws, `"seed"` if there is one.
+        A dimension of `values`. By default, it is `"draw"` if there are several draws, and `"seed"` if there is only
+            one draw.
 
     Raises:
-        ValueError: If `values` has none of these dimensions, or another dimension with more than one entry.
+        ValueError: If `values` has none of the dimensions `over`, or another dimension with more than one entry.
 
     Example:
         >>> unit(xr.DataArray(np.zeros((4, 3)), dims=("draw", "seed")))
@@ -185,8 +190,8 @@ def units_last(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> xr.Data
         over: Name or names of the dimensions to average over, outermost unit first.
 
     Returns:
-        Float64 numbers. The last dimension is that of the units: draws, or seeds if there is only one draw. A unit with
-        a run that is not finite is NaN.
+        Float64 numbers. The last dimension is `draw`, or `seed` if there is only one draw. The mean is NaN if one of
+        its runs is not finite.
 
     Raises:
         ValueError: If `values` has none of the dimensions `over`.
@@ -206,15 +211,15 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
     Args:
         values: One number per run.
         over: Name or names of the dimensions to average over, outermost unit first.
-        drop: Whether to drop runs that are not finite instead of raising an error. The caller must then report their
-            names (`named(~finite(values))`).
+        drop: Whether to drop runs that are not finite. If True, the caller must report the names of the dropped runs,
+            which are `named(~finite(values))`. If False, runs that are not finite raise an error.
 
     Returns:
-        Float64 numbers along one dimension. Units without a finite run are dropped.
+        Float64 numbers along one dimension. Draws (or seeds) without a finite run are dropped.
 
     Raises:
-        ValueError: If a run is not finite (the error names it), if no run is left, or for the same reasons as in
-            `unit`.
+        ValueError: If `drop` is False and a run is not finite (the error names the run). If all runs would be dropped.
+            If `unit` raises an error for these values.
 
     Example:
         >>> per_unit(xr.DataArray([[1.0, 3.0], [5.0, 7.0]], dims=("draw", "seed"))).values
@@ -248,14 +253,16 @@ def differences(
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
         over: Name or names of the dimensions to average over, outermost unit first.
-        drop_diverged: Whether to drop pairs in which `a` or `b` is not finite instead of raising an error.
+        drop_diverged: Whether to drop pairs of runs in which `a` or `b` is not finite. If False, such pairs raise an
+            error.
 
     Returns:
-        Float64 differences along the unit's dimension. Differences within rounding (4 ulp of float32)
-        are exactly 0.
+        Float64 differences along one dimension. A difference that may be a rounding error (up to 4 ulp of float32) is
+        exactly 0.
 
     Raises:
-        ValueError: If `a` and `b` have different labels or dimensions, or a run is not finite.
+        ValueError: If `a` and `b` have different labels or dimensions, or `drop_diverged` is False and a run is not
+            finite.
 
     Example:
         >>> a = xr.DataArray([[0.9, 0.7], [0.8, 0.8]], dims=("draw", "seed"))
@@ -295,7 +302,7 @@ def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
 
 
 def refuse(bad: xr.DataArray) -> None:
-    """Raise an error if any run has a NaN or infinite value. The error names the first few of these runs.
+    """Raise an error if any run has a NaN or infinite value. The error names the first few runs with such values.
 
     Args:
         bad: True for each run that is not finite.
@@ -328,7 +335,7 @@ def _outermost(values: xr.DataArray, over: Sequence[Hashable]) -> str:
         different = values.indexes[along].nunique()
         warnings.warn(
             f"{along} has {values.sizes[along]} entries, but only {different} different values. Equal values give the "
-            "same run again, so intervals are too narrow: use different values, such as range(32) for seeds",
+            "same run again, so intervals are too narrow. Use different values, such as range(32) for seeds",
             stacklevel=3,
         )
     return along
@@ -344,7 +351,8 @@ def _diverged_at(dataset: xr.Dataset) -> xr.DataArray:
     if not single:
         raise ValueError(
             f"the dataset has the variables {sorted(map(str, dataset.data_vars))}; expected a floating-point variable "
-            "with one number per run. Or add a variable 'diverged_at': the epoch at which each run diverged, else -1"
+            "with one number per run. Add such a variable, or a variable 'diverged_at': the epoch at which each run "
+            "diverged, or -1 for a run that did not diverge"
         )
     finite = np.logical_and.reduce([np.isfinite(values.transpose(*single[0].dims).values) for values in single])
     return single[0].copy(data=np.where(finite, -1, 0))

@@ -14,10 +14,10 @@ def holm(p: xr.DataArray) -> xr.DataArray:
         p: p-values of one family of tests, of any shape.
 
     Returns:
-        Adjusted p-values with the same labels. Claims with a value below 0.05 are significant at 5 %.
+        Adjusted p-values with the same labels. Claims with an adjusted p-value below 0.05 are significant at 5 %.
 
     Raises:
-        ValueError: If a number is not between 0 and 1.
+        ValueError: If a p-value is not between 0 and 1.
 
     Example:
         >>> holm(xr.DataArray([0.01, 0.04, 0.03], dims="recipe")).values
@@ -36,15 +36,17 @@ def holm(p: xr.DataArray) -> xr.DataArray:
 def benjamini_hochberg(p: xr.DataArray) -> xr.DataArray:
     """Adjust p-values by Benjamini and Hochberg's method, which controls the false discovery rate.
 
+    The false discovery rate is the expected share of false claims among all claims.
+
     Args:
         p: p-values of one family of tests, of any shape.
 
     Returns:
-        Adjusted p-values with the same labels. Among the claims with a value below 0.05, at most
-        5 % are expected to be false.
+        Adjusted p-values with the same labels. For claims with an adjusted p-value below 0.05, the false discovery rate
+        is at most 5 %.
 
     Raises:
-        ValueError: If a number is not between 0 and 1.
+        ValueError: If a p-value is not between 0 and 1.
 
     Example:
         >>> benjamini_hochberg(xr.DataArray([0.01, 0.04, 0.03], dims="recipe")).values

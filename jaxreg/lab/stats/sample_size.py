@@ -45,14 +45,15 @@ def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: floa
 def draws_for_probability(probability: float = 0.75, *, alpha: float = 0.05, power: float = 0.95) -> int:
     """Compute how many draws of the data a test needs to show that one method beats another.
 
-    `probability` is the true probability that the method is better on a new draw.
+    The number comes from Noether's approximation for the one-sided test, which is common in comparisons of learning
+    algorithms. With the default arguments, it is 29 draws.
 
-    Uses Noether's approximation for the one-sided test, as is common when comparing learning algorithms. It gives 29
-    draws for a probability of 0.75 at alpha = 5 % and power = 95 %. `outperforms` is stricter, because it uses a
-    two-sided interval. With 29 draws it calls a probability of 0.75 significant in 83 % of cases.
+    `outperforms` is stricter, because it uses a two-sided interval. With 29 draws and a true probability of 0.75, it
+    reports a significant difference in 83 % of cases.
 
     Args:
-        probability: Smallest probability of being better that is worth detecting; not one half.
+        probability: Probability that the one method is better on a new draw. Pass the smallest probability that is
+            worth detecting, but not 0.5.
         alpha: Significance level of the one-sided test.
         power: Probability of detecting the difference if it exists.
 

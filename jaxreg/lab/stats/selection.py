@@ -1,4 +1,4 @@
-"""Selection of a strength on validation data, so that test data is read only once."""
+"""Choice of a regularisation strength on validation data, so that test data is used only once."""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -17,13 +17,14 @@ class OneStandardError:
     """Result of `one_standard_error`: the chosen regularisation strength, and the strength with the best mean score.
 
     Attributes:
-        strength: The largest strength whose mean is within one standard error of `best_mean`.
-        label: Label of that strength along the dimension, e.g. the recipe.
+        strength: The chosen strength: the largest whose mean is within one standard error of `best_mean`. Of limits,
+            the smallest.
+        label: Label of the chosen strength along its dimension, such as the name of a recipe.
         best: The strength with the best mean.
-        best_mean: Mean at the strength `best`, in the units of the values.
-        standard_error: Standard error of `best_mean` across units.
-        n: Number of units.
-        diverged: Names of the runs that are not finite. A strength with such a run cannot be chosen.
+        best_mean: Mean at the strength `best`.
+        standard_error: Standard error of `best_mean`.
+        n: Number of draws of the data from which the standard error is computed. With only one draw, number of seeds.
+        diverged: Names of the runs with a NaN or infinite value. A strength with a diverged run is not chosen.
     """
 
     strength: float
@@ -44,19 +45,20 @@ def one_standard_error(
     one, it prefers the simplest.
 
     Args:
-        values: One number per run on validation data, with a coordinate `strength` along one dimension. NaN counts as
-            strength 0. A larger strength must mean a simpler model. Without this coordinate, a dimension of limits is
-            used, such as `limit`; of limits, the smallest one is chosen. Infinity is no limit.
-        over: Name or names of the dimensions to average over, outermost unit first.
-        lower_is_better: Whether lower values are better. Needed if `values` has a name that does not tell it, as
-            `val_loss` and `val_accuracy` do. By default, lower values without a name are worse.
+        values: One number per run on validation data, with a coordinate `strength` along one dimension. A larger
+            strength must mean a simpler model. A strength of NaN counts as 0. If there is no coordinate `strength`, a
+            dimension of limits is used, such as `limit`, and the smallest limit is chosen. Infinity means no limit.
+        over: Name or names of the dimensions to average over, the outermost first: seeds within draws are
+            `("draw", "seed")`.
+        lower_is_better: Whether lower values are better. By default, the name of `values` decides, such as `val_loss`
+            or `val_accuracy`. Needed for any name that does not say it. Without a name, higher values are better.
 
     Returns:
         A `OneStandardError`.
 
     Raises:
-        ValueError: If the coordinate `strength` is missing, there is only one unit, or every strength has a diverged
-            run. Without `lower_is_better`, if losses are negative or a name does not tell which values are better.
+        ValueError: If the coordinate `strength` is missing, there is only one run, or every strength has a diverged
+            run. Without `lower_is_better`, if losses are negative or a name does not say which values are better.
 
     Example:
         >>> loss = xr.DataArray(
@@ -105,16 +107,18 @@ def one_standard_error(
 class NestedChoice:
     """Result of `nested_choice`: the regularisation strength chosen for each draw of the data, and its test results.
 
+    With only one draw, a strength is chosen for each seed.
+
     Attributes:
-        chosen: Label chosen on the validation data of each unit, along the unit's dimension.
-        test: Test values of the chosen entries, one per run. Compare them with a baseline by `paired`.
+        chosen: Label of the strength chosen for each draw.
+        test: Test values of the chosen strengths, one per run. Compare them with a baseline by `paired`.
         tally: Number of times each label was chosen, the most frequent first.
-        mean: Mean of `test` across units; NaN if a chosen run is not finite on the test data.
-        best_of_grid: Mean test value of the entry that is best on the test data itself. This value is too optimistic,
-            because choosing this entry needs the test data.
-        best_of_grid_label: Label of the entry whose mean is `best_of_grid`.
-        diverged: Names of the validation runs that are not finite. An entry with such a run in a unit is not chosen for
-            this unit.
+        mean: Mean of `test`; NaN if a test value is NaN.
+        best_of_grid: Mean test value of the strength that is best on the test data. This value is too optimistic,
+            because this strength was chosen on the test data.
+        best_of_grid_label: Label of the strength that is best on the test data.
+        diverged: Names of the validation runs with a NaN or infinite value. A strength with a diverged run in a draw is
+            not chosen for this draw.
     """
 
     chosen: xr.DataArray
@@ -144,30 +148,32 @@ def nested_choice(
 ) -> NestedChoice:
     """Choose a strength for each draw on its validation data, and return the test results of the chosen strengths.
 
-    The seeds of a draw are averaged before the choice. A tie goes to the larger strength, or to the smaller
-    limit. If the settings differ in more than that, a tie goes to the first of them.
+    The seeds of a draw are averaged before the choice. In a tie, the larger strength or the smaller limit is chosen. If
+    the settings differ in more than their strength or limit, the first of the tied settings is chosen.
 
-    If `tally` begins with the smallest or the largest strength of the grid, extend the grid beyond it.
+    If the most frequent choice is the smallest or the largest strength of the grid, extend the grid at this end.
 
-    To choose among the combinations of several settings, such as strengths and learning rates, stack their dimensions
-    into one first, in both arrays: `.stack(setting=["strength", "rate"])`. Do not stack repetitions, because the
-    luckiest one would be chosen. Name their dimension `seed` or `draw`, or pass its name in `over`.
+    To choose among combinations of settings, such as strengths and learning rates, first stack the dimensions of the
+    settings into one, in both arrays: `.stack(setting=["strength", "rate"])`. Do not stack repeated runs, because the
+    luckiest run would be chosen. Name a dimension of repeated runs `seed` or `draw`, or pass its name in `over`.
 
     Args:
-        validation: One number per run, with a coordinate `strength` along one dimension (NaN counts as 0). All other
-            dimensions hold runs. Without this coordinate, the choice is along a dimension of limits, such as `limit`.
-            Infinity is no limit.
+        validation: One number per run, with a coordinate `strength` along one dimension. A strength of NaN counts as 0.
+            All other dimensions hold repeated runs. If there is no coordinate `strength`, a dimension of limits is
+            used, such as `limit`. Infinity means no limit.
         test: The same runs on test data.
-        over: Name or names of the dimensions that hold runs, outermost unit first.
-        lower_is_better: Whether lower values are better. Needed if the arrays have names that do not tell it, as
-            `val_loss` and `val_accuracy` do. By default, lower values without a name are worse.
+        over: Name or names of the dimensions of repeated runs, the outermost first: seeds within draws are
+            `("draw", "seed")`.
+        lower_is_better: Whether lower values are better. By default, the names of the arrays decide, such as
+            `val_loss` or `val_accuracy`. Needed for names that do not say it. Without names, higher values are better.
 
     Returns:
         A `NestedChoice`.
 
     Raises:
-        ValueError: If the coordinate `strength` is missing, the labels differ, or all entries of a unit diverged.
-            Without `lower_is_better`, if losses are negative or a name does not tell which values are better.
+        ValueError: If the coordinate `strength` is missing, the arrays have different labels, or every strength has a
+            diverged run in the same draw. Without `lower_is_better`, if losses are negative or a name does not say
+            which values are better.
 
     Example:
         >>> grid = {"strength": [0.0, 0.01], "draw": [0, 1]}
@@ -214,7 +220,8 @@ def nested_choice(
 def ranking(scores: np.ndarray, preferred: np.ndarray) -> np.ndarray:
     """Return the indices of scores from the best to the worst. Scores that differ only by rounding are tied.
 
-    In a tie, the larger value of `preferred` comes first, and then the smaller index.
+    Of tied scores, the one with the larger value of `preferred` comes first. If these values are equal too, the smaller
+    index comes first.
 
     Args:
         scores: Shape (n,). Higher is better, and NaN is the worst.
@@ -238,9 +245,11 @@ def ranking(scores: np.ndarray, preferred: np.ndarray) -> np.ndarray:
 def preference(values: xr.DataArray | xr.Dataset, dim: Hashable) -> np.ndarray:
     """Return one number per entry of a dimension. In a tie, the entry with the largest number wins.
 
-    These are the strengths, or the limits with their sign changed, if the entries differ in nothing else. If they
-    differ in a further setting, or repeat a strength, a larger strength does not mean a simpler model. All numbers are
-    then 0, so that the first entry wins.
+    If the entries differ only in their strength, the numbers are the strengths. If the entries differ only in a limit,
+    the numbers are the limits with their sign changed.
+
+    If the entries also differ in another setting, or have a strength in common, a larger strength does not mean a
+    simpler model. All numbers are then 0, so that the first entry wins.
 
     Example:
         >>> losses = xr.DataArray([0.5, 0.5], dims="strength", coords={"strength": [0.0, 0.1]})

@@ -12,14 +12,14 @@ from jaxreg.lab.stats.intervals import check_confidence
 class Survival:
     """Result of `kaplan_meier`: a survival curve with confidence intervals.
 
-    The curve is a step function, which is 1 before the first time.
+    The survival curve is a step function, which is 1 before the first time.
 
     Attributes:
-        times: Times at which at least one run ended, by an event or otherwise, in increasing order.
-        share: Share of runs without an event after each time.
-        low: Lower end of the interval of each share; NaN while no event has happened, and once the share is 0.
-        high: Upper end.
-        at_risk: Number of runs without an event, and still observed, just before each time.
+        times: Times at which at least one run had the event or ended without the event, in increasing order.
+        share: Value of the survival curve after each time: the estimated share of runs still without an event.
+        low: Lower end of the confidence interval of each share. NaN where the share is 0 or 1.
+        high: Upper end of the confidence interval of each share. NaN where the share is 0 or 1.
+        at_risk: Number of runs that are observed and still without an event just before each time.
         events: Number of events at each time.
     """
 
@@ -45,13 +45,13 @@ class Survival:
 def kaplan_meier(times: np.ndarray, observed: np.ndarray, *, confidence: float = 0.95) -> Survival:
     """Estimate a Kaplan–Meier survival curve. Some runs may end without the event (censored runs).
 
-    The intervals are Greenwood's, on the scale log(-log(share)), so they lie between 0 and 1. They hold for each time
-    by itself.
+    The confidence intervals are Greenwood's, on the scale log(-log(share)). On this scale, their ends lie between 0 and
+    1. Each interval holds for one time, not for the whole curve.
 
     Args:
-        times: Time of the event of each run, or of its end if there was no event. Shape (n,).
-        observed: True for each run with an event, False if it ended without one. Shape (n,).
-        confidence: Confidence of the intervals.
+        times: Time at which each run had the event, or at which it ended without the event. Shape (n,).
+        observed: True for a run that had the event, False for a run that ended without it. Shape (n,).
+        confidence: Confidence level of the intervals.
 
     Returns:
         A `Survival`.

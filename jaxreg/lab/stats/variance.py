@@ -1,4 +1,4 @@
-"""Variance between runs, split into the variance between draws and between seeds."""
+"""Variance between runs, split into variance between draws of the data and variance between seeds."""
 
 from dataclasses import dataclass
 
@@ -37,8 +37,8 @@ class VarianceSplit:
 def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "seed") -> VarianceSplit:
     """Split the variance of runs into variance between draws of the data, between seeds, and residual variance.
 
-    The model is y = mean + draw effect + seed effect + residual, with random effects and one run per combination of a
-    draw and a seed. It is estimated from the mean squares of the two-way table.
+    The model is y = mean + draw effect + seed effect + residual. The effects are random, and each combination of a draw
+    and a seed has one run. The variances are estimated from the mean squares of the table of draws and seeds.
 
     A negative estimate is replaced by 0. If the true variance is near 0, about half of all estimates are negative.
 
@@ -51,7 +51,8 @@ def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "see
         A `VarianceSplit`.
 
     Raises:
-        ValueError: If there are other dimensions, fewer than two draws or seeds, or a run that is not finite.
+        ValueError: If another dimension has several entries, if there is only one draw or only one seed, or if a run
+            has a NaN or infinite value.
 
     Example:
         >>> by_draw = xr.DataArray([1.0, 2.0, 3.0], dims="draw")

@@ -1,4 +1,4 @@
-"""Decision surface of a model with two features: its probabilities on a grid that covers the data."""
+"""Decision surface of a model with two features: the predicted probabilities on a grid that covers the data."""
 
 import math
 from typing import NamedTuple
@@ -43,8 +43,8 @@ class Window(NamedTuple):
 def window(model: Model, data: Data) -> Window | None:
     """Return a grid that covers the data, for a plot of the decision surface. Return None if no plot is possible.
 
-    The result is None unless the model has two features and one logit. It is also None if the model has more than
-    10,000 weights. The surface needs the final weights of all runs, which would take more space than all other results.
+    The plot is possible for a model with two features, one logit and at most 10,000 weights. The plot needs the final
+    weights of all runs. With more weights, they would take more disk space than all other results.
 
     Args:
         model: Model to evaluate.

@@ -1,8 +1,8 @@
-"""Case studies on disk.
+"""Stored results of case studies and of training sweeps, and functions that read them.
 
-The folder of a study contains `study.json`, which describes the study, and the stores of its sweeps. The store
-`fresh/<method>` has the runs of one arm on many draws of the data. If the study has a single draw with many seeds, the
-runs on this draw are in `published/<method>`.
+The folder of a case study contains `study.json`, which describes the study, and the stores of its sweeps. An arm of a
+study is one regulariser with all its strengths. The store `fresh/<method>` has the runs of one arm on many draws of the
+data. If the study has a single draw with many seeds, the runs on this draw are in `published/<method>`.
 """
 
 import dataclasses
@@ -26,9 +26,9 @@ FRESH = "fresh"
 NONE = "none"
 """The label of the baseline: no penalty and no constraint."""
 BY_NAME = "by the name and the values of the axis"
-"""Value of an argument `baseline` that was not given."""
+"""Default of the argument `baseline`: the name and the values of the axis determine the baseline."""
 AXIS = "axis:"
-"""Prefix of the coordinates of `by_recipe` that hold the numeric axes of a sweep, if it has several axes."""
+"""Prefix of coordinates in the result of `by_recipe`. They hold the numeric axes of a sweep with several axes."""
 _FILE = "study.json"
 _LOSSES = {
     "train_loss": ("train_loss", "train"),
@@ -43,8 +43,8 @@ class ArmRecord(NamedTuple):
 
     Args:
         method: Name of the regulariser.
-        strengths: Strengths to try, empty if there are none. Each is a number, or a list of numbers if the recipe takes
-            several.
+        strengths: The strengths; empty for a regulariser without strength. Each strength is a number, or a list of
+            numbers if the regulariser takes several.
         labels: Label of each recipe.
         quantity: Meaning of a strength: "strength" for a penalty, "limit" for a constraint.
         code: Python code of each recipe's regulariser.
@@ -68,10 +68,11 @@ class Claim(NamedTuple):
     Args:
         words: The claim in words.
         recipe: Label of the recipe that the claim is about.
-        against: Label of the recipe to compare it with.
-        variable: Variable to compare at the end of the training: "test_accuracy", "norm/hidden/kernel", or one of the
-            study's own outputs.
-        sign: 1 if the claim says larger, -1 if smaller, 0 if equal.
+        against: Label of the recipe to compare with.
+        variable: Variable to compare at the end of the training, such as "test_accuracy", "norm/hidden/kernel" or an
+            output that the study adds.
+        sign: 1 if the claim says that the variable is larger for `recipe` than for `against`, -1 if it says smaller, 0
+            if it says equal.
         margin: Size up to which a difference is ignored, in the units of the variable.
     """
 
@@ -119,8 +120,8 @@ class Record(StudyInfo):
         command: Command that produced the results.
         loss: Name of the loss.
         unit: Unit of the loss.
-        points: Points of the single draw, for plots: rows of (first feature, second feature, class) by part, such as
-            "train". Empty if there is no such draw or the data does not have two features.
+        points: Points of the single draw, for plots: dict from a part, such as "train", to rows of (first feature,
+            second feature, class). Empty if there is no single draw, or if the data does not have two features.
     """
 
     arms: Sequence[ArmRecord]
@@ -144,10 +145,10 @@ class StudyResults(NamedTuple):
     """Stored results of a case study.
 
     Args:
-        record: Everything about the study except its numbers.
-        published: Dataset of many seeds on a single draw of the data, such as a published data set. Its dimensions are
+        record: Description of the study, without the results.
+        published: Results of many seeds on a single draw of the data, such as a published data set. The dimensions are
             recipe, seed, draw and epoch. None if the study has no such draw.
-        fresh: Dataset of the draws of the data, with the same dimensions.
+        fresh: Results on many draws of the data. The dimensions are recipe, seed, draw and epoch.
     """
 
     record: Record
@@ -215,12 +216,13 @@ def open_sweep(folder: str | Path, baseline: Any = BY_NAME) -> xr.Dataset:
     """Read a stored training sweep. All axes except `seed` and `draw` are combined into one dimension, `recipe`.
 
     Args:
-        folder: Folder of a sweep whose function trains a model: `jaxreg.lab.fit` or a function of your own.
+        folder: Folder of a sweep. The function of the sweep must train a model, as `jaxreg.lab.fit` does.
         baseline: Value of the axis that means no regulariser, as in `by_recipe`.
 
     Raises:
         FileNotFoundError: If the folder holds no store.
-        ValueError: If the store is damaged or unfinished, the sweep returns no test loss, or the baseline is not in it.
+        ValueError: If the store is damaged or unfinished, the sweep has no loss on test rows, or `baseline` is not a
+            value of the axis.
 
     Example:
         >>> import tempfile
@@ -238,23 +240,25 @@ def open_sweep(folder: str | Path, baseline: Any = BY_NAME) -> xr.Dataset:
 def by_recipe(sweep: xr.Dataset, name: str = "the dataset", baseline: Any = BY_NAME) -> xr.Dataset:
     """Combine all axes of a training sweep except `seed` and `draw` into one dimension, `recipe`.
 
-    Each combination gets a label made of its axes, such as "l2=0.001". If there is a single numeric axis, it also
-    becomes the coordinate `strength`. The setting without a regulariser gets the label "none", the baseline. The
-    attribute `none` of the dataset says which setting it is, and why.
+    Each combination of axis values gets a label, such as "l2=0.001". If there is only one axis, and it is numeric, its
+    values also become the coordinate `strength`. The baseline is the setting without a regulariser. Its label is
+    "none". The attribute `none` of the returned dataset says which setting is the baseline, and why.
 
     Args:
-        sweep: Results of `jaxreg.lab.sweep`. The loss on test rows must be named `test_loss` or `test`. Losses on
-            training rows, `train_loss` or `train`, and on validation rows, `validation_loss`, `validation`, `val_loss`
-            or `val`, are used too. Without a variable `diverged_at`, a run with a non-finite test loss counts as
-            diverged.
+        sweep: Results of `jaxreg.lab.sweep`. The loss on test rows must be named `test_loss` or `test`. A loss on
+            training rows is used if it is named `train_loss` or `train`. A loss on validation rows is used if it is
+            named `validation_loss`, `validation`, `val_loss` or `val`. Without a variable `diverged_at`, a run with a
+            non-finite test loss counts as diverged.
         name: Name of the sweep in error messages.
-        baseline: Value of the only axis that means no regulariser; None for no baseline. By default, it is infinity if
-            the axis has this value, because only a limit can be infinite. Otherwise it is 0. But 0 is no baseline if
-            the axis has negative values, or the name of a limit (`limit`, `max_norm`, `radius`, …) or of a logarithm.
+        baseline: For a sweep with one axis, the value of the axis that means no regulariser. None means no baseline. By
+            default, the baseline is infinity on an axis that contains infinity, and otherwise 0 on an axis that
+            contains 0. But 0 is not taken if the axis has negative values, or the name of a limit (such as `max_norm`
+            or `radius`) or of a logarithm.
 
     Raises:
-        ValueError: If the sweep has no loss on test rows, or a loss on test or validation rows has a dimension that is
-            neither an axis nor `epoch`. If a baseline is given that is no value of the axis, or there are several axes.
+        ValueError: If the sweep has no loss on test rows. If a loss on test or validation rows has a dimension other
+            than `epoch` and the axes. If `baseline` is given, and is not a value of the axis or the sweep has several
+            axes.
 
     Example:
         >>> losses = xr.DataArray([[0.5, 0.4], [0.3, 0.2]], dims=("l2", "draw"), coords={"l2": [0.0, 0.1]})
@@ -279,7 +283,7 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset", baseline: Any = BY_N
         if baseline is not BY_NAME:
             raise ValueError(
                 f"`baseline` is {baseline!r}, but the settings of {name} have labels already; expected what `sweep` "
-                f"returned. Or give the setting without a regulariser the label {NONE!r} in the coordinate 'recipe'"
+                f"returned. Or leave out `baseline`, and label the setting without a regulariser {NONE!r} in 'recipe'"
             )
         return dataset
     axes = [str(dim) for dim in dataset["diverged_at"].dims if dim not in OVER]
@@ -319,7 +323,7 @@ def _plain(value: Any) -> Any:
 def _baseline(axes: list[str], values: list[np.ndarray], given: Any, sweep: str) -> tuple[list[int], str]:
     """Return the place of the setting without a regulariser, if there is one, and a sentence that says why it is it."""
     if given is None:
-        return [], "There is no baseline, because None was given."
+        return [], "There is no baseline, because `baseline` is None."
     if len(axes) != 1:
         if given is not BY_NAME:
             raise ValueError(
@@ -334,11 +338,11 @@ def _baseline(axes: list[str], values: list[np.ndarray], given: Any, sweep: str)
         if numeric and (found == 0).any() and is_limit(axis, found):
             return [], (
                 f"There is no baseline. By its name, {axis} is a limit, and a limit of 0 sets all weights to 0. Add "
-                "the limit jnp.inf, which has no effect, or name the setting to compare with, baseline=VALUE."
+                "the limit jnp.inf, which has no effect, or pass the value to compare with, baseline=VALUE."
             )
         return [], (
-            f"There is no baseline: no value of {axis} is known to have no effect, as the strength 0 and the limit "
-            "infinity do. Name the setting to compare with, baseline=VALUE."
+            f"There is no baseline: the name and the values of {axis} do not show which value has no effect. Pass the "
+            "value to compare with, baseline=VALUE."
         )
     try:
         same = np.isclose(found, value, rtol=1e-6, atol=0) if numeric else found == value
@@ -352,8 +356,8 @@ def _baseline(axes: list[str], values: list[np.ndarray], given: Any, sweep: str)
         return places, f"“{NONE}” is {label}: it was given as the baseline."
     if value == 0:
         return places, (
-            f"“{NONE}” is {label}: a strength of 0 has no effect. If 0 means something else on this axis, name the "
-            "setting without a regulariser, baseline=VALUE, or None."
+            f"“{NONE}” is {label}: a strength of 0 has no effect. If 0 means something else on this axis, pass the "
+            "value that means no regulariser, baseline=VALUE, or baseline=None."
         )
     return places, f"“{NONE}” is {label}: an infinite limit has no effect."
 

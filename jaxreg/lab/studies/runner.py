@@ -1,9 +1,11 @@
 """Run a case study: train all recipes on many draws of the data, and store the results.
 
-If the study has a single draw of special interest, such as published data, every recipe is also trained on this draw
-from many initialisations. All recipes share seeds and draws, so that comparisons are
-paired. Within a recipe, each run has its own initial weights and its own order of rows. If all draws shared one
-initialisation, they would not be independent, and an interval would ignore the variation between initialisations.
+A study may also have a single draw of special interest, such as published data. Every recipe is then also trained on
+this draw, from many initialisations.
+
+All recipes share seeds and draws, so that comparisons are paired. Within a recipe, each run has its own initial weights
+and its own order of rows. If all runs of a recipe shared one initialisation, they would not be independent, and an
+interval would ignore the variation between initialisations.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,8 +44,8 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         The curves of `jaxreg.lab.fit` on the single draw and on the many draws, as returned by `open_study`.
 
     Raises:
-        ValueError: If `out` holds other results or is a file, if the data has the wrong number of draws, or if a claim
-            uses a variable that is not measured. Raised before anything is trained.
+        ValueError: If `out` is a file or holds other results, if the data has the wrong number of draws, or if a claim
+            uses a variable that is not measured. The error is raised before any training.
     """
     if not isinstance(study, Study) or not isinstance(size, Size):
         raise ValueError(

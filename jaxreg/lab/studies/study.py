@@ -28,12 +28,12 @@ class Arm:
 
     Args:
         method: Name of the regulariser.
-        recipe: Function that returns the `Recipe` of a strength. It takes as many traced numbers as a strength has, or
-            no arguments if there are no strengths.
-        strengths: Strengths to try, each a number or a tuple of numbers. A penalty of strength 0 and an infinite limit
-            change no weight; they are the baseline and get the label "none".
-        label: Format string for the label of a recipe, filled in with the strength, or a list of labels. A list must
-            name the baseline "none".
+        recipe: Function that takes a strength and returns its `Recipe`. The numbers of a tuple are passed as separate
+            arguments. All numbers are traced. If there are no strengths, the function takes no arguments.
+        strengths: Strengths to try, each a number or a tuple of numbers. A strength of 0, an infinite limit or a tuple
+            of only such numbers means no regulariser. This strength is the baseline and gets the label "none".
+        label: Format string, such as "L2({0:g})", which is filled in with each strength. Or a list with one label per
+            strength, in which the label of the baseline must be "none".
         quantity: Meaning of a strength: "strength" for a penalty, "limit" for a constraint.
         model: Model to train instead of the study's model, with weights of the same shapes.
 
@@ -127,8 +127,9 @@ class Size:
     """Size of a case study: the numbers of seeds, draws of the data and epochs.
 
     Args:
-        seeds: Number of initialisations on the single draw of `Study.data`, or on each draw if `data` is None.
-        draws: Number of draws of the data.
+        seeds: Number of weight initialisations on `Study.data`. If `Study.data` is None, number of weight
+            initialisations on each draw.
+        draws: Number of random draws of the data.
         epochs: Number of training epochs.
 
     Raises:
@@ -152,10 +153,11 @@ class Study(StudyInfo):
         name: Name of the study and of its folder.
         title: Title, in one line.
         model: Model to train.
-        draws: Function that takes a number of draws and returns that many draws of the data.
+        draws: Function that takes a number n and returns a `Data` with n random draws.
         arms: Arms to compare; one of them must contain the baseline.
         task: Type of the targets, with its loss and metrics: `BINARY`, `CLASSES` or `NUMBERS`.
-        data: Single draw of the data on which every recipe is trained from many seeds, such as published data; or None.
+        data: Fixed data, such as published data, on which every recipe is trained from many seeds; None for no such
+            data.
         outputs: Function that takes the final weights and returns named numbers, which are stored and shown with the
             curves.
         batch_size: Number of rows per optimiser step.
@@ -163,7 +165,7 @@ class Study(StudyInfo):
         quick: Size of a trial run.
         published: Published accuracy on the training and the test rows of `data`, by recipe label.
         highlights: Labels of the recipes that are plotted next to the baseline.
-        grid: Method whose strengths are plotted; empty for none.
+        grid: `method` of the arm whose results are plotted against its strengths; empty for no such plot.
         claims: Claims to test on the draws.
         source: Source of the published accuracies.
         drawn_from: Rows that all draws are sampled from, such as "1,797 digits"; empty if each draw is new data.

@@ -1,8 +1,8 @@
 """Functions that compute the numbers of a report from stored datasets.
 
-A report shows numbers computed by these functions, and attributes and sizes of the datasets. It quotes the call behind
-each number. The functions need datasets with the dimension `recipe`, such as those of `open_study` and `open_sweep`.
-They use the last epoch and ignore diverged runs.
+A report quotes the function call behind each number. Attributes and sizes of the datasets are the only other numbers in
+a report. The functions need datasets with the dimension `recipe`, such as those of `open_study` and `open_sweep`. They
+use the last epoch and ignore diverged runs.
 """
 
 from collections.abc import Hashable
@@ -87,9 +87,10 @@ def mean(dataset: xr.Dataset, recipe: Hashable, variable: str) -> float:
 
 
 def ranked(dataset: xr.Dataset, variable: str = "test_loss") -> list[str]:
-    """Sort all recipes by the mean of a variable. Recipes whose runs all diverged come last.
+    """Sort all recipes by the mean final value of a variable, the lowest first.
 
-    A tie goes to the larger strength, as in `jaxreg.lab.stats.nested_choice`.
+    Recipes whose runs all diverged come last. Of recipes with equal means, the one with the larger strength comes
+    first, as in `jaxreg.lab.stats.nested_choice`.
     """
     means = np.array([mean(dataset, recipe, variable) for recipe in dataset["recipe"].values])
     order = ranking(-means, preference(dataset, "recipe"))
@@ -135,7 +136,7 @@ def interval(dataset: xr.Dataset, recipe: Hashable, variable: str) -> Interval:
 
 
 def lower_is_better(variable: str) -> bool:
-    """Return whether lower values are better. This holds unless the name tells the opposite, as that of an accuracy."""
+    """Return whether lower values are better: False for a name such as `test_accuracy`, True for all other names."""
     return directions.lower_is_better(variable) is not False
 
 
@@ -180,7 +181,7 @@ def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
 def recommended(dataset: xr.Dataset) -> str:
     """Return the recipe that has the lowest validation loss in the most draws.
 
-    The mean validation losses are not compared, because a few draws with very large losses could decide.
+    Mean validation losses are not compared, because a few draws with very large losses could dominate the means.
 
     Args:
         dataset: Draws with validation rows.
@@ -189,7 +190,7 @@ def recommended(dataset: xr.Dataset) -> str:
 
 
 def choice_gain(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -> stats.Paired:
-    """Choose the recipe with the lowest validation loss separately in each draw, and compare it with the baseline."""
+    """Choose the recipe with the lowest validation loss in each draw, and compare these recipes with the baseline."""
     name = f"test_{variable}"
     sides = choice(dataset, variable).test, final(dataset, baseline, name)
     return stats.paired(*sides, lower_is_better=lower_is_better(name), drop_diverged=True)
@@ -234,9 +235,17 @@ def share_of_published(study: StudyResults, recipe: str) -> float:
 def finding(study: StudyResults, claim: Claim) -> Finding:
     """Test a claim with the confidence interval of the paired difference across the draws.
 
-    A claim that a value is larger or smaller holds if the whole interval is beyond the margin. It is contradicted if no
-    part of the interval is beyond the margin. A claim that two values are equal holds if the whole interval is within
-    the margin. It is contradicted if the whole interval is outside. All other claims are not decided.
+    A claim that a value is larger (or smaller):
+
+    - holds if the whole interval is beyond the margin,
+    - is contradicted if no part of the interval is beyond the margin.
+
+    A claim that two values are equal:
+
+    - holds if the whole interval is within the margin,
+    - is contradicted if the whole interval is outside the margin.
+
+    In all other cases, the claim is not decided.
     """
     change = gain(study.fresh, claim.recipe, claim.variable, claim.against)
     if not change.low <= change.high:  # one draw has no interval
@@ -250,7 +259,7 @@ def finding(study: StudyResults, claim: Claim) -> Finding:
 
 
 def margin(study: StudyResults, words: str) -> float:
-    """Return the margin of the claim whose text is `words`: the difference that must be exceeded."""
+    """Return the margin of the claim whose text is `words`: the size up to which a difference is ignored."""
     return next(claim.margin for claim in study.record.claims if claim.words == words)
 
 
@@ -268,8 +277,8 @@ def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Ha
 def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
     """Return n such that the mean loss of a recipe differs from that of the baseline by the fraction 1/n.
 
-    For an accuracy, the mean error rate changes by 1/n. For example, 15 means that one error in 15 is avoided or added.
-    The result is infinity if nothing changes.
+    For an accuracy, the mean error rate differs by the fraction 1/n. For example, 15 means that one error in 15 is
+    avoided or added. The result is infinity if there is no difference.
     """
     share = abs(reduction(dataset, recipe, variable, baseline))
     return 1 / share if share else float("inf")
@@ -294,7 +303,7 @@ def beats(
 def same_draws(dataset: xr.Dataset, other: xr.Dataset) -> bool:
     """Return whether two sweeps use the same draws and seeds.
 
-    Two sweeps are assumed to do so if their baselines have equal test losses at the first epoch.
+    The draws and seeds are assumed to agree if the baselines of both sweeps have equal test losses at the first epoch.
     """
     sides = (each["test_loss"].sel(recipe=NONE).isel(epoch=0).drop_vars(_RECIPE) for each in (dataset, other))
     try:

@@ -1,7 +1,8 @@
-"""Values of the axes of a sweep, for functions that get only a traced entry of an axis.
+"""Record of the values on the axes of a sweep, for checks of traced numbers.
 
-A traced index that is out of range raises no error: JAX takes the nearest row. While a sweep traces its function, it
-notes the values of each axis here, so that `fit` and `any_width` can check them before anything is computed.
+JAX raises no error for a traced index that is out of range: it takes the nearest row. So a sweep records the values of
+its axes here while it traces its function. `fit` and `any_width` then check all values of an axis before anything is
+computed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,12 @@ _noted: ContextVar[tuple[tuple[Any, np.ndarray], ...]] = ContextVar("axes of the
 
 @contextmanager
 def noted(traced: Sequence[Any], values: Sequence[np.ndarray]) -> Iterator[None]:
-    """Context in which `values_of` knows the values of each of these traced arrays."""
+    """Record the values of traced arrays for `values_of`, within a `with` block.
+
+    Args:
+        traced: One traced array per axis.
+        values: All values of each axis.
+    """
     token = _noted.set(tuple(zip(traced, values, strict=True)))
     try:
         yield
@@ -27,7 +33,9 @@ def noted(traced: Sequence[Any], values: Sequence[np.ndarray]) -> Iterator[None]
 
 
 def values_of(number: Any) -> list[Any]:
-    """Return all values that a number takes: itself, or those of its axis. Empty if a traced number is no axis.
+    """Return all values that a number takes. For a traced number, these are the values of its axis.
+
+    A number that is not traced has only its own value. For a traced number without an axis, the list is empty.
 
     Example:
         >>> values_of(3)

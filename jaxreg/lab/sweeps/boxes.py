@@ -1,8 +1,8 @@
-"""Division of a sweep into boxes, each a grid of traced values that one compiled program can evaluate.
+"""Division of a sweep into boxes. A box contains the runs that share one compiled program.
 
-An axis may have entries that JAX can't trace: choices and None. Rows of the axis with the same choices, and with None
-in the same settings, form a group that shares a compiled program. A box combines one group of each axis. A sweep
-without choices and None has a single box.
+An axis may have entries that JAX can't trace: choices and None. Two rows of an axis share a compiled program if they
+have equal choices and have None in the same settings. The rows that share a program form a group. A box combines one
+group of each axis. A sweep without choices and None has a single box.
 """
 
 import contextlib
@@ -32,10 +32,9 @@ class Bound:
 
     Args:
         run: Function of one point, with the settings as keyword arguments.
-        fixed: Axis -> the settings that are not traced, with their values in this box. An axis that is neither points
-            nor choices has no entry.
+        fixed: For each axis of points or choices, the settings that are not traced, with their values in this box.
         together: Names of the axes whose settings are passed to `run` as one dict.
-        taken: Names of the arguments that are passed to `run`; None passes all of them.
+        taken: Names of the arguments that are passed to `run`; None passes all arguments.
     """
 
     run: Run
@@ -69,7 +68,7 @@ class Box:
 
     Args:
         run: Function of the axes of the box.
-        over: Axis -> its traced values in this box, or row numbers if no setting of the axis is traced.
+        over: Axis -> the traced values of the axis in this box. If none of its settings is traced, row numbers.
         rows: For each axis, the row numbers that belong to this box; None for all rows.
         label: Name of the folder that stores the results of the box.
         begin: Function that returns the first state, if the sweep has segments.
@@ -93,8 +92,8 @@ class Design:
 
     Args:
         boxes: The boxes.
-        sizes: Axis of points or choices -> its number of rows.
-        coords: Name of a coordinate -> its axis and its values.
+        sizes: Axis of points or choices -> number of its rows.
+        coords: Name of a coordinate -> axis and values of the coordinate.
         zipped: Whether the axes are combined entry by entry instead of as a product.
     """
 
@@ -109,7 +108,7 @@ def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) 
 
     Args:
         run: Function of one point.
-        over: Axis -> its entries. Points or a DataFrame without a name are a single axis.
+        over: Axis -> entries of the axis. Points or a DataFrame may be passed without a dict, as the only axis.
         zipped: Whether the axes are combined entry by entry instead of as a product.
         begin: Function that returns the first state, if the sweep has segments. `run` then takes an argument `state`.
 
@@ -126,7 +125,7 @@ def cut(run: Run, over: Any, *, zipped: bool = False, begin: Run | None = None) 
     if zipped and any(map(_special, over.values())):
         if any(isinstance(entries, Points) for entries in over.values()):
             raise ValueError(
-                "zipped=True doesn't work with points(…), whose settings are already combined row by row: remove zipped"
+                "zipped=True doesn't work with points(…): remove zipped. Points already combine settings row by row"
             )
         over, zipped = {LANE: Points(over)}, False
     taken = _parameters(run)

@@ -1,4 +1,4 @@
-"""Detection of calls from a compiled program to code outside of JAX, which is not part of the program's text."""
+"""Detection of calls from a compiled program to code outside of JAX. The text of the program lacks this code."""
 
 import re
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from jaxreg.lab.sweeps.chunk_size import bodies
 def find_callbacks(jaxpr: Any, text: str) -> list[str]:
     """Return the names of operations in a traced function that call code outside of JAX, such as ``pure_callback``.
 
-    Foreign functions (`jax.ffi.ffi_call`) are included. `jax.debug.print` and `jax.debug.callback` are not included,
-    because no result depends on them.
+    Calls of foreign functions (`jax.ffi.ffi_call`) are included. Calls of `jax.debug.print` and `jax.debug.callback`
+    are left out, because no result depends on them.
 
     Args:
         jaxpr: The traced program.

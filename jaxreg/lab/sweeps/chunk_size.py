@@ -1,4 +1,4 @@
-"""Choice of the chunk width: the number of lanes that are computed together."""
+"""Choice of the chunk width: the number of lanes (runs of a sweep) that are computed together."""
 
 import os
 from collections.abc import Mapping
@@ -24,10 +24,11 @@ def cores() -> int:
 def working_set(jaxpr: Any) -> int:
     """Return the peak memory, in bytes, of the largest loop in a traced function.
 
-    The largest loop is the loop that writes the most bytes. For a function without loops, this is the peak memory of
-    the entire function. A loop uses its memory again in every iteration, so this memory should fit into the cache.
-    Scanned inputs and outputs are included for nested loops only, such as the loop of an LSTM over time. An outermost
-    loop reads or writes each row of them only once.
+    The largest loop is the loop that writes the most bytes. A loop uses its memory again in every iteration, so this
+    memory should fit into the cache. For a function without loops, the peak memory of the entire function is returned.
+
+    The arrays that a loop scans row by row are included for nested loops only, such as the loop of an LSTM over time.
+    An outermost loop reads or writes each row of its scanned arrays only once.
 
     Args:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
@@ -39,7 +40,7 @@ def working_set(jaxpr: Any) -> int:
 def traffic(jaxpr: Any) -> int:
     """Return how many bytes a traced function writes in total, assuming that XLA fuses nothing.
 
-    This is a rough measure of its run time.
+    The result is a rough measure of the function's run time.
 
     Args:
         jaxpr: A traced function.
@@ -86,7 +87,7 @@ def peak(jaxpr: Any) -> int:
 
 
 def chunk_width(lane: int, lanes: int, workers: int, room: int = CACHE) -> int:
-    """Choose how many runs to compute together as one chunk.
+    """Choose how many lanes (runs) to compute together as one chunk.
 
     Args:
         lane: Bytes of memory that one lane uses.
@@ -95,19 +96,20 @@ def chunk_width(lane: int, lanes: int, workers: int, room: int = CACHE) -> int:
         room: Bytes of memory that one chunk may use; by default a core's second-level cache.
 
     Returns:
-        The largest power of two that fits into `room`. It is reduced to an equal share of the lanes per worker, so that
-        every worker has a chunk.
+        The largest power of two for which the lanes fit into `room`, but at most an equal share of the lanes per
+        worker, so that every worker has a chunk.
     """
     return int(min(-(-lanes // workers), MOST, 2 ** (max(1, room // max(1, lane)).bit_length() - 1)))
 
 
 def default_width(jaxpr: Any, lanes: int, workers: int, memory: int | None) -> int:
-    """Choose how many runs to compute together as one chunk, from the traced function of one run.
+    """Choose how many lanes (runs) to compute together as one chunk, from the traced function of one lane.
 
-    On an accelerator, the lanes should fit into half of the device's memory; `Program` checks the size again after
-    compilation. On a CPU, the working sets of the lanes should fit into a core's second-level cache. The estimate
-    assumes that fusion halves the memory. For the tutorials' 2-500-1 MLP with Adam, it is 384 kB per lane without
-    fusion, and XLA reports 207 kB.
+    On a CPU, the working sets of the lanes should fit into a core's second-level cache. On an accelerator, the lanes
+    should fit into half of the device's memory. `Program` checks this again after compilation.
+
+    The estimate of the memory assumes that fusion halves it. For the tutorials' 2-500-1 MLP with Adam, the estimate
+    without fusion is 384 kB per lane, and XLA reports 207 kB.
 
     Args:
         jaxpr: Traced function of one lane.

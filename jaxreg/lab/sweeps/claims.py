@@ -5,8 +5,8 @@ the file. This process touches the file every few seconds while it computes, and
 stored.
 
 Another process takes over a claim that is stale. A claim is stale if its process ran on this machine and has ended, or
-if the file was not touched for a minute. Claims only save work, because two processes that compute the same chunk store
-the same bytes.
+if the file was not touched for a minute. If two processes nevertheless compute the same chunk, they store the same
+bytes. So claims save work, but correct results do not depend on claims.
 """
 
 import contextlib

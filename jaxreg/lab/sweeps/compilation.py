@@ -16,17 +16,17 @@ _gone: set[str] = set()
 
 
 def keep_compiled(folder: str | os.PathLike[str] | None = None) -> Path:
-    """Store compiled programs on disk, including those that compile quickly.
+    """Store compiled programs on disk, including programs that compile quickly.
 
-    Empty files in the cache are removed. A process that is killed while it writes leaves such a file, and JAX never
-    replaces it.
+    A process that is killed while it writes leaves an empty file in the cache. JAX never replaces an empty file, so
+    `keep_compiled` removes empty files.
 
     Args:
         folder: Cache folder; by default ``JAX_COMPILATION_CACHE_DIR``, or ``jaxreg/compiled`` in the user's cache
             folder.
 
     Returns:
-        The folder. If the folder cannot be created, e.g. in a read-only home, nothing is stored and a warning is
+        The folder. If the folder cannot be created, such as in a read-only home, nothing is stored, and a warning is
         logged.
 
     Example:
@@ -62,7 +62,7 @@ def compile_with(lowered: Any, options: Mapping[str, Any]) -> Any:
 
     Args:
         lowered: Result of `jax.jit(…).lower(…)`.
-        options: Name of an XLA option -> its value.
+        options: Name of an XLA option -> value of the option.
 
     Returns:
         The compiled program.

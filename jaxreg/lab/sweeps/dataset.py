@@ -13,7 +13,8 @@ from jaxreg.lab.sweeps.manifest import Manifest, Variable
 Read = Callable[[int], Mapping[str, np.ndarray]]
 """Function from the number of a chunk to the arrays of the chunk."""
 Find = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Function from lane numbers to the chunk of each lane (-1 if it is missing) and its position in the chunk."""
+"""Function from lane numbers to two arrays: the chunk of each lane (-1 for a missing lane), and the position of each
+lane in its chunk. A lane is one run of the sweep."""
 Coordinates = Mapping[str, tuple[str, np.ndarray]]
 """Name of a coordinate -> its dimension and its values."""
 
@@ -25,9 +26,9 @@ def dataset(manifest: Manifest, coords: Coordinates, read: Read, find: Find | No
         manifest: Layout of the results.
         coords: Coordinates of the results.
         read: Function from the number of a chunk to the arrays of the chunk.
-        find: Function that returns the chunk of each lane, and its position in the chunk. By default, all lanes are
-            stored in order. Missing lanes are filled with NaN, and so is the end of a dimension that is shorter in some
-            lanes. The types in `manifest` must then be able to represent NaN.
+        find: Function that returns the chunk of each lane (run), and the position of the lane in the chunk. By default,
+            all lanes are stored in order. The values of missing lanes become NaN. If a dimension is shorter in some
+            lanes, its end is filled with NaN. In both cases, the types in `manifest` must be able to hold NaN.
     """
     variables = {}
     for name, variable in manifest.outputs.items():
@@ -37,9 +38,9 @@ def dataset(manifest: Manifest, coords: Coordinates, read: Read, find: Find | No
 
 
 def with_missing(dtype: str) -> str:
-    """Return a dtype for the values of `dtype` that can also hold NaN, which marks missing values.
+    """Return a dtype that can hold the values of `dtype` and NaN. NaN marks missing values.
 
-    This is float32 for booleans and float64 for integers.
+    The result is float32 for booleans and float64 for integers. Other dtypes stay as they are if they can hold NaN.
     """
     kind = np.dtype(dtype).kind
     return dtype if kind in "fc" else "float32" if kind == "b" else "float64"

@@ -1,7 +1,7 @@
 """Axes of a sweep beyond plain lists: points with several settings, named choices, and random samples.
 
-JAX compiles one program for all values that it can trace. Each value that it can't trace, such as a function, a size or
-None, needs a separate program: see `jaxreg.lab.sweeps.boxes`.
+JAX compiles one program for all values that it can trace. A value that JAX can't trace, such as a function, an array
+size or None, needs a separate program: see `jaxreg.lab.sweeps.boxes`.
 """
 
 import math
@@ -37,14 +37,16 @@ def choices(*values: Any, **named: Any) -> tuple[Choice, ...]:
     Each value gets a separate compiled program. The results are joined along the axis.
 
     Args:
-        values: Numbers, strings or functions. Each is its own label; the label of a function is its name.
+        values: Numbers, strings or functions. The label of a function is its name. A number or a string is its own
+            label.
         named: Label -> any value.
 
     Returns:
         The entries of the axis.
 
     Raises:
-        ValueError: If no value is given, two values have the same label, or a value has neither a name nor a label.
+        ValueError: If no value is given, two values have the same label, or a value without a name is given without a
+            label.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -83,7 +85,7 @@ class Points:
     """Sweep axis that sets several arguments at once. Use `points` or `samples` to make one.
 
     Args:
-        settings: Argument of `run` -> its values, one per row.
+        settings: Argument of `run` -> its values, one per point.
     """
 
     settings: Mapping[str, Any]
@@ -103,7 +105,7 @@ class Points:
         return self.size
 
     def __add__(self, other: "Points") -> "Points":
-        """Append the rows of `other`. A setting that only one of the two has is None in the rows of the other one."""
+        """Append the points of `other`. A setting that is missing in one of the two sets is None in that set."""
         if not isinstance(other, Points):
             return NotImplemented
         names = dict.fromkeys([*self.settings, *other.settings])
@@ -147,12 +149,12 @@ def points(**settings: Any) -> Points:
     """Make a sweep axis that sets several arguments of `run` at once, such as a learning rate and a decay.
 
     Args:
-        settings: Argument of `run` -> its values, one per point. None means that a setting is off. None, strings and
-            `Choice` are not traced, so each of them gets a separate compiled program.
+        settings: Argument of `run` -> its values, one per point. None means that a setting is off. JAX does not trace
+            None, strings and `Choice`, so each of these values gets a separate compiled program.
 
     Returns:
-        The points. `points(...) + points(...)` joins two sets. If only one set has a setting, this setting is None in
-        the rows of the other set.
+        The points. `points(...) + points(...)` joins two sets of points. A setting that is missing in one set is None
+        in that set.
 
     Raises:
         ValueError: If the settings have different numbers of values.
@@ -175,9 +177,9 @@ def samples(count: int, key: jax.Array | int, /, **settings: Any) -> Points:
     Args:
         count: Number of points.
         key: Random key or integer seed.
-        settings: Argument of `run` -> its distribution: `uniform(...)`, `log_uniform(...)`, `integers(...)` or a
-            function of a key and a shape, such as `jax.random.normal`. A sequence of values also works: each point gets
-            one of the values at random.
+        settings: Argument of `run` -> its distribution. A distribution is `uniform(...)`, `log_uniform(...)`,
+            `integers(...)` or a function of a key and a shape, such as `jax.random.normal`. A sequence of values also
+            works: each point gets one of the values at random.
 
     Returns:
         The points.
@@ -264,7 +266,7 @@ def integers(low: int, high: int) -> Distribution:
         high: Upper bound, which is excluded.
 
     Raises:
-        ValueError: If `high` is not above `low`.
+        ValueError: If a bound is not a whole number, or `low` is not below `high`.
 
     Example:
         >>> from jaxreg.lab import integers, samples

@@ -56,30 +56,33 @@ def sweep(
 ) -> xr.Dataset:
     """Evaluate the function `run` for every combination of the given argument values.
 
-    `run` is traced and compiled once for all values that JAX can trace, and separately for each of `choices`. The
-    compiled program computes a chunk of runs together. The devices compute one chunk after another.
+    `run` is traced and compiled only once for all values that JAX can trace. For an axis made by `choices`, `run` is
+    compiled once per value. The compiled program computes several runs together: a chunk. Each device computes one
+    chunk after another.
 
     Args:
-        run: Pure function of one point. Each axis is an argument with the name of the axis: a scalar, or one entry of a
-            pytree. The function returns a dict of arrays or trees of arrays. Nested names are joined by ``/``. An array
-            may be `Labelled`.
-        over: Axes of the grid: axis name -> its values, as in `make_grid`. A value may be one of `choices`, or None for
-            a setting that is off. `points`, `samples` or a DataFrame also work; their settings are arguments of `run`.
+        run: Pure function that computes one run. It gets one value of each axis, as an argument with the name of the
+            axis: a scalar, or one entry of a pytree. It returns a dict of arrays or of trees of arrays. Nested names
+            are joined by ``/``. An array may be `Labelled`.
+        over: Dict from the name of each axis to its values, as in `make_grid`. The values may be made by `choices`. A
+            value of None means that the setting is off. `points`, `samples` or a DataFrame also work; their settings
+            are arguments of `run`.
         store: Folder for finished chunks, or an address such as ``s3://bucket/ridge``. Calling `sweep` again with the
             same arguments reuses these chunks.
-        coords: Name of an axis, or of a dimension of an output -> its coordinate values.
-        chunk: Number of runs that are computed together on one device and stored in one file. By default, the number
-            that an existing store was made with, or a number that suits the device. The same number gives bit-identical
-            results.
-        executor: Executor that computes the chunks. By default they are computed in this process, on its devices.
+        coords: Dict from the name of an axis, or of a dimension of an output, to its coordinate values.
+        chunk: Number of runs that are computed together on one device and stored in one file. By default, an existing
+            store keeps its number, and a new store gets a number that suits the device. Two sweeps with the same number
+            give bit-identical results.
+        executor: Executor that computes the chunks. By default, this process computes the chunks on its own devices.
         devices: Devices to use; by default all accelerators, or all cores of the CPU.
         progress: Whether to show progress on standard error. By default it is shown in terminals and notebooks.
-        zipped: Whether to combine the axes entry by entry, along one dimension ``lane``, instead of as a product.
-        on_chunk: Function ``on_chunk(points, arrays)`` that is called with each chunk after it is stored, such as a
-            logger. It gets coordinate -> values and output -> values, with one row per run. The outputs are read-only.
-            It is called in this process, for one chunk at a time.
-        token: Version of the code that `run` calls outside of JAX, e.g. by `jax.pure_callback`. A store needs it,
-            because the compiled program does not contain that code.
+        zipped: Whether to combine the axes entry by entry, along one dimension ``lane``. By default, all combinations
+            are computed.
+        on_chunk: Function ``on_chunk(points, arrays)`` that is called after each chunk is stored, such as a logger.
+            `points` is a dict from coordinate to values, and `arrays` is a dict from output to values. The values have
+            one row per run, and `arrays` is read-only. The function is called in this process, for one chunk at a time.
+        token: Version of the code that `run` calls outside of JAX, e.g. by `jax.pure_callback`. Needed if `run` calls
+            such code and there is a store, because the store cannot detect changes of that code.
         segments: First state and number of segments, for long runs with checkpoints: see `Segments`.
         keep: Rule that keeps large outputs for some runs only: see `best`.
 
@@ -91,7 +94,7 @@ def sweep(
         ValueError: If an axis, a name or the store is invalid. Raised before anything is computed.
         TypeError: If `run` does not take the axes as arguments, or returns something other than arrays.
         MemoryError: If not even one run fits into the memory of the device.
-        OSError: If the store cannot be written. Files on disk are kept.
+        OSError: If the store cannot be written. Chunks that are already stored are kept.
 
     Example:
         >>> ds = sweep(lambda x, k: {"power": x**k}, {"x": [1.0, 2.0], "k": [1, 2, 3]}, progress=False)
@@ -111,7 +114,7 @@ def prepare(
     """Prepare a sweep: check the arguments, create the store, and start compiling in the background.
 
     Args:
-        run: Function of one point.
+        run: Function that computes one run.
         over: Axes of the grid.
         store: Folder for finished chunks.
         options: All other arguments of `sweep`.

@@ -128,14 +128,14 @@ def make_grid(over: Mapping[str, Any], *, zipped: bool = False) -> Grid:
     """Make the grid of a sweep from its axes.
 
     Args:
-        over: Axis name -> its entries. A list, tuple or range has one entry per element: numbers, arrays with the same
-            shape, or pytrees with the same structure. The entries of an array are its rows. The entries of any other
-            pytree, such as a dict or a registered dataclass, are the rows of its leaves.
+        over: Dict from the name of each axis to its entries. A list, tuple or range has one entry per element. Its
+            elements are numbers, arrays with the same shape, or pytrees with the same structure. An array has one entry
+            per row. Any other pytree, such as a dict or a registered dataclass, has one entry per row of its leaves.
         zipped: Whether to combine the axes entry by entry instead of as a product.
 
     Returns:
-        The grid. The coordinate of a numeric axis is its values. Any other axis has the index of the entry as
-        coordinate.
+        The grid. The coordinate of an axis of numbers holds these numbers. The coordinate of any other axis holds the
+        indices of the entries.
 
     Raises:
         ValueError: If an axis is empty, ragged or too long, or contains NaN; or if zipped axes have different lengths.
@@ -192,9 +192,10 @@ def _axis(name: object, entries: Any) -> Axis:
 
 
 def check_apart(name: str, values: np.ndarray, narrow: np.ndarray, *, from_zero_only: bool = False) -> None:
-    """Raise if rounding to the program's dtype makes two values of an axis equal, or turns a value into 0.
+    """Raise an error if rounding to the program's dtype makes two values of an axis equal, or turns a value into 0.
 
-    The program would otherwise compute the same run twice. `from_zero_only` checks only for numbers that become 0.
+    Without the error, the program would compute the same run twice. With `from_zero_only`, values that become equal are
+    allowed, and only values that become 0 raise an error.
     """
     found, first = np.unique(values, return_index=True)
     seen = narrow[first]

@@ -1,8 +1,9 @@
-"""Growth of a stored sweep: a larger sweep reuses the lanes of a smaller one and computes only the new lanes.
+"""Growth of a stored sweep: a larger sweep reuses the runs of a smaller sweep and computes only the new runs.
 
-The store of the smaller sweep is not changed. To recognise it, the larger sweep is reduced to the entries of the
-smaller one. Both must then have the same identity. The new lanes get a separate store in a subfolder. ``joined.json``
-lists the store of each lane of the larger sweep (`jaxreg.lab.sweeps.joined`).
+A run is also called a lane. The larger sweep recognises the smaller one by its identity: reduced to the entries of the
+smaller sweep, the larger sweep must have the identity of the smaller sweep. The store of the smaller sweep is not
+changed. The new runs get a separate store in a subfolder. ``joined.json`` lists the store of each run of the larger
+sweep (`jaxreg.lab.sweeps.joined`).
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from jaxreg.lab.sweeps.store import create, open_folder
 
 
 def rows_there(old: Chunked, here: Coordinates, dims: Mapping[str, int]) -> dict[str, np.ndarray] | None:
-    """Match the entries of a smaller sweep to those of a larger sweep by their coordinates.
+    """Find the entries of a smaller sweep among the entries of a larger sweep, by their coordinates.
 
     Args:
         old: The smaller sweep.
@@ -29,8 +30,8 @@ def rows_there(old: Chunked, here: Coordinates, dims: Mapping[str, int]) -> dict
         dims: Dimensions of the larger sweep and their sizes.
 
     Returns:
-        Dimension -> for each entry of the smaller sweep, its index in the larger one. None if an entry is missing in
-        the larger sweep, or the dimensions differ.
+        Dimension -> for each entry of the smaller sweep, its index in the larger sweep. The result is None if the
+        larger sweep lacks an entry, or if the dimensions differ.
     """
     there = old.coords()
     if there is None or list(old.manifest.dims) != list(dims):
@@ -58,7 +59,7 @@ def _keys(coords: Coordinates, names: list[str]) -> list[tuple[str, ...]]:
 def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinates:
     """Select the coordinate values of a smaller sweep from the coordinates of a larger sweep.
 
-    The result has the form in which the smaller sweep stores its coordinates.
+    The result has the dtypes and the numbering with which the smaller sweep stores its coordinates.
     """
     cut = {}
     for name, (dim, values) in labels.items():
@@ -71,21 +72,22 @@ def cut_labels(labels: Coordinates, rows: Mapping[str, np.ndarray]) -> Coordinat
 
 
 def as_wide_as_needed(values: np.ndarray) -> np.ndarray:
-    """Shorten the dtype of an array of strings to the longest string in it. Return any other array unchanged.
+    """Return an array of strings with a dtype as wide as its longest string. Return any other array unchanged.
 
-    Otherwise, the long name of a new entry would change the identity of the stored entries.
+    The dtype is part of the identity of the stored entries. A wider dtype, which fits the long name of a new entry,
+    would change this identity.
     """
     return np.array(values.tolist()) if values.dtype.kind == "U" else values
 
 
 def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, coords: Coordinates) -> Joined:
-    """Reuse the stored runs of a smaller sweep in a larger one.
+    """Return the results of a larger sweep that contain the stored runs of a smaller sweep.
 
-    All other runs are marked as missing.
+    All other runs are marked as missing. So are stored runs whose files can't be read.
 
     Args:
         old: The smaller sweep.
-        rows: Dimension -> for each entry of the smaller sweep, its index in the larger one.
+        rows: Dimension -> for each entry of the smaller sweep, its index in the larger sweep.
         manifest: Manifest of the larger sweep.
         coords: Coordinates of the larger sweep.
     """
@@ -101,13 +103,13 @@ def take_over(old: Chunked, rows: Mapping[str, np.ndarray], manifest: Manifest, 
 
 
 def without(whole: Joined, lanes: np.ndarray) -> Joined:
-    """Return a copy of the joined stores in which the runs selected by the mask `lanes` are marked as missing."""
+    """Return a copy of `whole` in which the runs selected by the mask `lanes` are marked as missing."""
     part = np.where(lanes, -1, whole.part).astype(np.int32)
     return Joined(whole.manifest, whole.coords(), whole.parts, part, whole.place)
 
 
 def resumed(old: Joined) -> Joined:
-    """Mark runs with unreadable files as missing, so that they are computed again."""
+    """Mark the runs whose files can't be read as missing, so that these runs are computed again."""
     lost = old.unreadable(len(old.parts) - 1)
     return without(old, lost | old.unreadable(len(old.parts))) if lost.any() else old
 
@@ -116,9 +118,9 @@ def extended(path: Path, whole: Joined, manifest: Manifest | None) -> Joined:
     """Create a store for runs that are not stored yet, and join it to the existing stores of a smaller sweep.
 
     Args:
-        path: Folder of the store.
-        whole: Larger sweep with its existing parts.
-        manifest: Manifest for the store of the missing lanes, or None if no lane is missing.
+        path: Folder of the larger sweep.
+        whole: Results of the larger sweep, with the existing stores.
+        manifest: Manifest for the store of the missing runs, or None if no run is missing.
     """
     if manifest is not None:
         lanes = np.flatnonzero(whole.part < 0)
@@ -151,7 +153,7 @@ def find_grown(path: Path, sweep: str) -> Joined | None:
 def newest(path: Path) -> Chunked | None:
     """Return the results in a folder: joined stores if there are any, otherwise a single store.
 
-    Returns None if they can't be read.
+    The result is None if the folder has no results that can be read.
     """
     for find in (find_joined, open_folder):
         with contextlib.suppress(FileNotFoundError, ValueError):

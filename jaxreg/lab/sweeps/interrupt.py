@@ -12,7 +12,7 @@ log = logging.getLogger("jaxreg.sweep")
 class Interrupt:
     """Context manager in which the first Ctrl-C only sets `requested`, and a second Ctrl-C interrupts as usual.
 
-    The context has no effect outside of the main thread, because Python handles signals only in the main thread.
+    Outside of the main thread, the context has no effect, because Python handles signals only in the main thread.
     """
 
     def __init__(self) -> None:

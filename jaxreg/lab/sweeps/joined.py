@@ -1,9 +1,10 @@
-"""Several stores that are read as one: those of several programs, or of a sweep that has grown.
+"""Several stores that are read as one store. They come from several programs, or from a sweep that has grown.
 
-``joined.json`` is the manifest of the joined results. Its attribute ``parts`` lists the folders of the stores in order;
-"." is the folder of ``joined.json`` itself. A folder may come to hold a larger sweep. So the attribute ``sweeps`` says
-which sweep each part is, see `Manifest.sweep`. ``joined-<hash>.npz`` contains the coordinates, the number of the store
-of each lane, and the lane number inside of this store. Each part is a complete store.
+``joined.json`` is the manifest of the joined results. Its attribute ``parts`` lists the folders of the stores in order.
+The name "." means the folder of ``joined.json`` itself. Its attribute ``sweeps`` lists the hash of the sweep in each
+store (`Manifest.sweep`), because a folder can later contain a larger sweep. The file ``joined-<hash>.npz`` contains the
+coordinates. For each lane, it also contains the number of the store, and the lane number inside of this store. Each
+store is complete by itself.
 """
 
 from collections.abc import Sequence, Set
@@ -85,8 +86,9 @@ class Joined:
         manifest: Layout of the joined results.
         coords: Coordinates of the joined results.
         parts: Stores that are joined.
-        part: Number of the store of each lane; -1 for a missing lane.
-        place: Lane number of each lane inside of its store.
+        part: Index in `parts` of the store of each lane; -1 for a missing lane, `STOPPED` for a lane that is never
+            computed.
+        place: Number of each lane inside of its store.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class Joined:
 
     @property
     def stopped(self) -> int:
-        """Number of segments that are not computed because their run was stopped earlier."""
+        """Number of segments that are never computed, because their run was stopped in an earlier segment."""
         return int((self.part == STOPPED).sum())
 
     def lanes_of_last(self) -> np.ndarray:
@@ -177,11 +179,12 @@ class Joined:
 def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
     """Merge the descriptions of the outputs (names, dimensions and types) of several programs.
 
-    Each dimension gets its largest length among the programs. Where an output is missing or shorter, it is filled with
-    NaN.
+    If an output is longer in some programs than in others, the merged output has the largest length. Where an output is
+    missing or shorter, it is filled with NaN.
 
     Raises:
-        ValueError: If an output has different dimensions in two programs, or a dimension has two lengths.
+        ValueError: If an output has different dimensions in two programs, or two merged outputs have different lengths
+            along the same dimension.
     """
     joined: dict[str, Variable] = {}
     for name in dict.fromkeys(name for one in outputs for name in one):
@@ -208,14 +211,14 @@ def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
 
 
 def write_joined(path: Path, manifest: Manifest, coords: Coordinates, part: np.ndarray, place: np.ndarray) -> None:
-    """Write the two files that make several stores readable as one: ``joined.json`` and ``joined-<hash>.npz``.
+    """Write ``joined.json`` and ``joined-<hash>.npz``, the two files that make several stores readable as one store.
 
     Args:
-        path: Folder of the joined stores, which is created if needed.
+        path: Folder of the joined stores. It is created if needed.
         manifest: Manifest of the joined results. Its attribute ``parts`` lists the folders of the stores.
         coords: Coordinates of the joined results.
-        part: Number of the store of each lane; -1 for a missing lane.
-        place: Lane number of each lane inside of its store.
+        part: Index of the store of each lane; -1 for a missing lane, `STOPPED` for a lane that is never computed.
+        place: Number of each lane inside of its store.
     """
     path.mkdir(parents=True, exist_ok=True)
     arrays = {name: values for name, (_, values) in coords.items()}
@@ -228,7 +231,7 @@ def find_joined(path: Path, depth: int = 0, name: str = JOINED) -> Joined | None
 
     Args:
         path: Folder of the joined stores.
-        depth: Number of joined stores that contain this one.
+        depth: Number of joined stores around this one, if joined stores are nested.
         name: Name of the file that joins the stores.
 
     Raises:
@@ -290,7 +293,7 @@ def _open_part(path: Path, name: str, sweep: str, depth: int) -> Chunked:
 
 
 def grown_file(sweep: str) -> str:
-    """Return the name of the file that joins the stores of one of several sweeps in a folder."""
+    """Return the name of the file that joins the stores of one sweep, in a folder that can hold several sweeps."""
     return f"joined-{sweep[:16]}.json"
 
 
@@ -306,7 +309,7 @@ def _is_folder_name(name: Any) -> bool:
 
 
 def open_any(path: Path) -> Chunked:
-    """Open the results of a sweep in a folder, which holds a single store or several joined stores."""
+    """Open the results of a sweep. The folder holds a single store, or several joined stores."""
     return find_joined(path) or open_folder(path)
 
 
@@ -340,7 +343,7 @@ def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
 
     Args:
         store: Stored results.
-        partial: Whether chunks may be missing: see `open_store`.
+        partial: Whether chunks may be missing, as explained in `open_store`.
     """
     store = absolute(store)  # values are read later, maybe from another working directory
     manifest, find = store.manifest, store.find
@@ -377,19 +380,21 @@ def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
     """Open the results of a sweep.
 
     Args:
-        path: Folder or address of the store. If it is an address, all files are downloaded first.
-        partial: Whether the sweep may be unfinished. Values of missing runs are NaN, so integers become float64 and
-            booleans float32. The coordinate `finished` is true for runs that are finished, or that were stopped in an
-            earlier segment. The attributes `finished` and `unfinished` count the runs. Open the store again to see runs
-            that finish later.
+        path: Folder of the store, or an address such as ``s3://bucket/ridge``. From an address, all files are
+            downloaded first.
+        partial: Whether the sweep may be unfinished. The values of missing runs are then NaN, so integers become
+            float64 and booleans become float32. The coordinate `finished` is true for finished runs and for runs that
+            were stopped in an earlier segment. The attributes `finished` and `unfinished` count the runs. To see runs
+            that finish later, open the store again.
 
     Returns:
-        A dataset whose values are read when they are used. Each chunk is verified when it is read. `Dataset.load` reads
-        all chunks. A selection such as `.sel(…)` reads only the chunks that it needs.
+        A dataset whose values are read when they are used. `Dataset.load` reads all chunks. A selection such as
+        `.sel(…)` reads only the chunks with selected runs. Each chunk is verified when it is read.
 
     Raises:
         FileNotFoundError: If the folder holds no store.
-        ValueError: If the store is damaged or unfinished. Reading a damaged chunk later raises this error too.
+        ValueError: If the store is damaged, or unfinished without `partial`. If a chunk is damaged, the error is raised
+            when the chunk is read.
 
     Example:
         >>> import tempfile

@@ -20,7 +20,7 @@ ROWS = " rows"
 
 @dataclass(frozen=True)
 class Best:
-    """Rule that stores large outputs only for the best runs of a sweep. Use `best` to make such a rule."""
+    """Rule that stores large outputs only for the best runs of a sweep. The function `best` makes it."""
 
     count: int
     by: str
@@ -46,7 +46,7 @@ class Best:
         return tuple(name for name in dict.fromkeys(found) if name != self.by)
 
     def written(self, outputs: Mapping[str, Variable]) -> str:
-        """Return the rule as JSON text for the manifest of a store. `rule_of` reads it."""
+        """Return the rule as JSON text for the manifest of a store. `rule_of` reads this text."""
         return json.dumps([self.count, self.by, self.large(outputs)])
 
     def rows(self, values: np.ndarray) -> np.ndarray:
@@ -57,14 +57,14 @@ class Best:
 def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
     """Make a rule that stores large outputs only for the best runs, as in `sweep(…, keep=best(8, "loss"))`.
 
-    In the results, the large outputs of all other runs are NaN. In a sweep with segments, the rule applies to each
-    segment separately.
+    In the results, the large outputs of the remaining runs are NaN. If the runs are divided into `Segments`, the rule
+    applies to each segment separately.
 
     Args:
         count: Number of runs whose large outputs are kept.
         by: Output with one number per run; lower is better.
-        outputs: Names of the large outputs, or of trees of outputs. By default, all outputs that are arrays, not single
-            numbers. The output `by` is kept for all runs.
+        outputs: Names of the large outputs. The name of a tree stands for all outputs in the tree. By default, all
+            outputs that are arrays instead of single numbers. The output `by` is kept for all runs.
 
     Raises:
         ValueError: If `count` is not a positive integer.
@@ -156,8 +156,9 @@ class Keeper:
     def finish(self) -> bool:
         """Remove the large outputs of all runs except the best ones.
 
-        First, chunks that other processes finished in the meantime are added, so that all processes keep the same runs.
-        If large outputs of one of the best runs are lost, its chunk is removed, so that it is computed again.
+        First, the chunks that other processes finished in the meantime are added to the record. So all processes keep
+        the same runs. If the large outputs of one of the best runs are lost, the chunk of this run is removed. It is
+        then computed again.
 
         Returns:
             True if a chunk was removed.
@@ -178,7 +179,7 @@ class Keeper:
 
 
 def split(rule: Best, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Split the outputs of a chunk: small ones, stored for all runs, and large ones, stored for the best runs."""
+    """Split the outputs of a chunk into small ones, stored for all runs, and large ones, stored for the best runs."""
     rows = np.sort(rule.rows(arrays[rule.by]))
     large = {ROWS: rows} | {name: arrays[name][rows] for name in rule.outputs}
     return {name: values for name, values in arrays.items() if name not in rule.outputs}, large

@@ -1,13 +1,14 @@
-"""Arrangement of the lanes of a chunk on a CPU: batched by `vmap`, or computed one after the other.
+"""Decide how a CPU computes the lanes of a chunk: batched by `vmap`, or one after the other. A lane is one run.
 
-Batched lanes share the cost of starting an operation, which saves time if the operations are small. For large
-operations, a batch saves nothing and can be slower. `vmap` then transposes matrix products, uses grouped convolutions,
-and evaluates both branches of a condition. If lanes are computed one after the other, slow operations are replaced by
-faster ones, as `jaxreg.lab.sweeps.rewriting` describes.
+Batched lanes share the cost of starting an operation. This saves time if the operations are small. Lanes with large
+operations can be slower in a batch, because `vmap` transposes matrix products, uses grouped convolutions, and evaluates
+both branches of a condition. If lanes are computed one after the other, slow operations can be replaced by faster ones,
+as `jaxreg.lab.sweeps.rewriting` describes.
 
-Lanes that call LAPACK, as `jnp.linalg.qr` does, are computed one after the other, unless `TOGETHER` marks their code.
-jaxlib 0.10 distributes a batch of factorisations to the threads of XLA, while the calling thread waits. If every thread
-is waiting, the program never ends. https://github.com/PyAutoLabs/PyAutoFit/issues/1530 describes such a case.
+Lanes that call LAPACK, as `jnp.linalg.qr` does, are computed one after the other. Only code marked by `TOGETHER` is
+batched nevertheless. The reason is that a batch of LAPACK calls can hang: jaxlib 0.10 distributes the batch to the
+threads of XLA, while the calling thread waits. If every thread is waiting, the program never ends.
+https://github.com/PyAutoLabs/PyAutoFit/issues/1530 describes a program that hangs for this reason.
 """
 
 from typing import Any
@@ -31,12 +32,13 @@ _SMALL = 2**17
 def arrangement(jaxpr: Any, free: bool = True) -> str:
     """Decide how a CPU computes the runs of a chunk: batched by `vmap`, or one after the other.
 
-    The result is `BATCHED`, `IN_TURN`, or `REWRITTEN`: one after the other, with slow operations replaced by faster
-    ones.
+    The result is `BATCHED`, `IN_TURN` (one after the other) or `REWRITTEN` (one after the other, with slow operations
+    replaced by faster ones).
 
     Args:
-        jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.
-        free: Whether large operations are a reason not to batch. Convolutions and LAPACK always are.
+        jaxpr: Traced function of one run, ``traced.jaxpr.jaxpr``.
+        free: Whether runs with large operations may be computed one after the other. If False, only runs with
+            convolutions or LAPACK calls are.
 
     Example:
         >>> import jax, jax.numpy as jnp

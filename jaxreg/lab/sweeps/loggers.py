@@ -40,7 +40,7 @@ def to_tensorboard(folder: str | Path) -> OnChunk:
     """Return a logger that writes event files for TensorBoard, one folder per run of the sweep. Requires tensorboardX.
 
     Args:
-        folder: Folder for the runs, TensorBoard's ``--logdir``.
+        folder: Folder for the event files. Pass it to TensorBoard as ``--logdir``.
 
     Example:
         >>> from jaxreg.lab import sweep
@@ -61,8 +61,8 @@ def to_mlflow(experiment: str, tracking_uri: str | None = None) -> OnChunk:
     """Return a logger that writes each run of a sweep to MLflow. Requires mlflow or mlflow-skinny.
 
     Args:
-        experiment: Name of the experiment, which is created if needed.
-        tracking_uri: Address of the tracking server or database; by default MLflow's own setting.
+        experiment: Name of the MLflow experiment. The experiment is created if it does not exist.
+        tracking_uri: Address of the tracking server or database. By default, MLflow's own setting is used.
 
     Example:
         >>> from jaxreg.lab import sweep
@@ -88,7 +88,7 @@ def to_wandb(project: str, **options: Any) -> OnChunk:
     """Return a logger that writes each run of a sweep to Weights & Biases. Requires wandb.
 
     Args:
-        project: Name of the project.
+        project: Name of the project in Weights & Biases.
         options: Further arguments of ``wandb.init``, such as ``mode="offline"`` or ``group="ridge"``.
 
     Example:

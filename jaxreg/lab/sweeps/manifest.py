@@ -12,7 +12,7 @@ import numpy as np
 
 FORMAT = 1
 STATE = " state"
-"""Prefix of the names of the arrays of a state. The space avoids a clash with the names of outputs."""
+"""Prefix of the names of arrays in a checkpoint. The space avoids a clash with the names of outputs."""
 MOST_BYTES = 2**24
 _DTYPES = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))} | {
     *("float16", "float32", "float64", "complex64", "complex128")
@@ -34,8 +34,8 @@ class Chunks:
     """Division of the runs of a sweep into chunks of equal size. The last chunk may be smaller.
 
     Args:
-        size: Number of lanes.
-        width: Lanes per chunk.
+        size: Number of runs in the sweep.
+        width: Number of runs per chunk.
 
     Example:
         >>> chunks = Chunks(size=10, width=4)
@@ -78,11 +78,11 @@ class Manifest:
     """Description of the results of a sweep: how they were computed, and which arrays there are.
 
     Args:
-        identity: Everything that can change the bits of the results, by name: program, grid, versions, platform.
-        dims: Dimensions of the grid and their sizes. The last dimension varies fastest.
-        chunk: Lanes per chunk.
-        coords: Name of a coordinate -> its dimension. The values are in ``coords.npz``.
-        outputs: Name of an output -> its layout.
+        identity: Dict of everything that can change the bits of the results: program, grid, versions, platform.
+        dims: Dict from the dimensions of the grid to their sizes. The last dimension varies fastest.
+        chunk: Number of runs per chunk.
+        coords: Dict from the names of the coordinates to their dimensions. The values are in ``coords.npz``.
+        outputs: Dict from the names of the outputs to their layouts.
         attrs: Attributes of the dataset.
     """
 
@@ -186,8 +186,8 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
         _expect(all(map(_printable, content[name].values())), name, "names with text values", content)
     dims, coords = content["dims"], content["coords"]
     _expect(bool(dims) and all(map(_count, dims.values())), "dims", "names with sizes of at least 1", content)
-    _expect(math.prod(dims.values()) < 2**63, "dims", "fewer than 2**63 lanes", content)
-    _expect(_count(content["chunk"]) and content["chunk"] < 2**31, "chunk", "1 to 2**31 - 1 lanes", content)
+    _expect(math.prod(dims.values()) < 2**63, "dims", "fewer than 2**63 runs", content)
+    _expect(_count(content["chunk"]) and content["chunk"] < 2**31, "chunk", "1 to 2**31 - 1 runs", content)
     outputs = {name: _variable(name, value) for name, value in content["outputs"].items()}
     _expect(bool(outputs), "outputs", "at least one output", content)
     _expect(

@@ -16,6 +16,8 @@ from jaxreg.lab.sweeps.manifest import Manifest, is_state
 class InMemoryStore:
     """Store that keeps finished chunks in memory, with the interface of `jaxreg.lab.sweeps.store.Store`.
 
+    A sweep may keep its large outputs only for the best runs. All other outputs are called small.
+
     Args:
         manifest: Layout of the results.
         coords: Coordinates of the results.
@@ -39,7 +41,7 @@ class InMemoryStore:
         return self.manifest.chunks.find(lanes)
 
     def file(self, number: int) -> Path:
-        """Return the name of a chunk for error messages."""
+        """Return a name for a chunk, for use in error messages."""
         return Path(f"chunk {number}")
 
     def has(self, number: int) -> bool:
@@ -60,11 +62,14 @@ class InMemoryStore:
         return self._chunks.get(number)
 
     def kept(self, number: int) -> dict[str, np.ndarray] | None:
-        """Return the large outputs of the best runs in a chunk, and the row indices of these runs."""
+        """Return the large outputs of the best runs in a chunk, and the row indices of these runs.
+
+        Returns None if no large outputs are kept for the chunk.
+        """
         return self._best.get(number)
 
     def keep(self, number: int, arrays: Mapping[str, np.ndarray] | None) -> None:
-        """Replace the large outputs of a chunk, or remove them if `arrays` is None."""
+        """Replace the large outputs of a chunk by `arrays`. If `arrays` is None, remove the large outputs."""
         self._best.pop(number, None)
         if arrays is not None:
             self._best[number] = dict(arrays)
@@ -79,7 +84,10 @@ class InMemoryStore:
         self._states[number] = {name: array for name, array in arrays.items() if is_state(name)}
 
     def state(self, number: int, names: Set[str]) -> dict[str, np.ndarray] | None:
-        """Return the final states of the runs in a chunk. The next segment continues from them."""
+        """Return the final states of the runs in a chunk, or None if the chunk is missing.
+
+        The next segment of the sweep continues from these states.
+        """
         return self._states.get(number)
 
     def forget_states(self) -> None:
@@ -95,11 +103,11 @@ class InMemoryStore:
         self._chunks.pop(number, None)
 
     def claims(self) -> Unshared:
-        """Return an object with the interface of `Claims` that locks nothing: only this process sees the store."""
+        """Return a substitute for `Claims` that locks nothing, because only this process uses the store."""
         return Unshared()
 
     def describe(self, advice: str) -> str:
-        """Return the message for an interrupted sweep. It says that nothing is kept without a store."""
+        """Return the message for an interrupted sweep: without a store, nothing is kept."""
         return "stopped; nothing is kept without a store"
 
     def coords(self) -> Coordinates:

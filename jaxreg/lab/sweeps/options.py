@@ -1,4 +1,4 @@
-"""Optional arguments of `sweep`, whose values are checked."""
+"""Optional arguments of `sweep`, and checks of their values."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -17,7 +17,7 @@ OnChunk = Callable[[dict[str, np.ndarray], dict[str, np.ndarray]], Any]
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """Optional arguments of `sweep`."""
+    """Optional arguments of `sweep`. A wrong value raises an error when the object is made."""
 
     coords: Mapping[str, Any] | None = None
     chunk: int | None = None
@@ -37,9 +37,7 @@ class SweepOptions:
         if self.coords is not None and not isinstance(self.coords, Mapping):
             raise TypeError(f"`coords` must be a dict from name to values, got {self.coords!r}")
         if self.on_chunk is not None and not callable(self.on_chunk):
-            raise TypeError(
-                f"`on_chunk` must be a function with two arguments, the dicts points and arrays, got {self.on_chunk!r}"
-            )
+            raise TypeError(f"`on_chunk` must be a function of two dicts (points, arrays), got {self.on_chunk!r}")
         if self.token is not None and not (isinstance(self.token, str) and self.token and self.token.isprintable()):
             raise ValueError(f"`token` must be a printable string, such as '1', got {self.token!r}")
         if not isinstance(self.keep, Best | None):
@@ -62,6 +60,6 @@ class SweepOptions:
         context = getattr(executor, "_mp_context", None)
         if isinstance(executor, ProcessPoolExecutor) and context is not None and context.get_start_method() == "fork":
             raise ValueError(
-                "`executor` forks this process, but JAX hangs in a forked process: use "
+                "`executor` forks this process, but JAX hangs in a forked process. Use "
                 "ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
             )

@@ -31,11 +31,11 @@ def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
 
     Args:
         run: Function of one point.
-        names: Names of the axes, and of the settings of points.
+        names: Names of the axes, and of the settings if the sweep has a list of points.
         what: Name of the function, for the error message.
 
     Raises:
-        TypeError: If `run` is not a function, or does not accept these arguments.
+        TypeError: If `run` is not a function, or does not accept the arguments `names`.
     """
     names = list(names)
     try:
@@ -51,7 +51,7 @@ def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
 
 
 def check_names(outputs: Any) -> None:
-    """Raise if `run` returns an output whose name begins with a space. Such names are reserved."""
+    """Raise `ValueError` if `run` returns an output whose name begins with a space. These names are reserved."""
     for key in outputs if isinstance(outputs, Mapping) else ():
         if isinstance(key, str) and key.startswith(" "):
             raise ValueError(f"`run` returns an output named {key!r}: use a name that does not begin with a space")
@@ -65,9 +65,9 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
         point: Name of an axis or operand -> its value.
 
     Returns:
-        Name -> labelled array. The name joins nested keys, fields and list indices by ``/``. An array without labels
-        gets the dimensions ``<name>_0``, ``<name>_1``, and so on. Types that NumPy lacks, such as bfloat16, are widened
-        exactly. Random keys become the integers that they consist of.
+        Name -> labelled array. For nested outputs, the keys, fields and list indices are joined by ``/``. An array
+        without labels gets the dimensions ``<name>_0``, ``<name>_1``, and so on. Types that NumPy lacks, such as
+        bfloat16, are converted to wider types without loss. Random keys become the integers that they consist of.
 
     Raises:
         TypeError: If `run` can't be traced, or does not return named arrays.
@@ -85,9 +85,9 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
             refusal.add_note(line)
         if seeds:
             refusal.add_note(
-                "The generator of random numbers needs the value of its seed. Make a key of the axis instead, "
-                "key = jax.random.key(draw), and pass it on: nnx.Rngs(key), jax.random.normal(key, shape). If NumPy "
-                "makes the data, make the data of all draws before the sweep, and take data[draw] in `run`."
+                "The random number generator needs the value of its seed. Instead, make a JAX key from the axis, "
+                "key = jax.random.key(draw), and pass this key: nnx.Rngs(key) or jax.random.normal(key, shape). If "
+                "NumPy makes the data, make the data of all draws before the sweep, and take data[draw] in `run`."
             )
         elif isinstance(error, jax.errors.TracerBoolConversionError):
             refusal.add_note(
@@ -96,8 +96,8 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
             )
         elif not isinstance(error, jax.errors.UnexpectedTracerError | jax.errors.KeyReuseError):
             refusal.add_note(
-                "If the value is that of an axis, such as a size, use jaxreg.lab.any_width or any_depth for a network, "
-                "or pass the axis as choices(...), which compiles a program per value."
+                "If an axis is the width or depth of a network, use jaxreg.lab.any_width or any_depth. For any other "
+                "size, pass the axis as choices(...), which compiles a program per value."
             )
         raise refusal from error
     flat = {name: _native(name, labelled) for name, labelled in _flatten(named(outputs), "").items()}
@@ -160,7 +160,8 @@ def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
         grid: Grid of the sweep.
 
     Raises:
-        ValueError: If two of the axes, outputs and dimensions have the same name, or a dimension has two lengths.
+        ValueError: If an axis, an output or a dimension has the same name as another one. Also if a dimension has
+            different lengths in two outputs.
     """
     axes = {axis.name for axis in grid.axes} | set(grid.dims)
     if taken := axes & flat.keys():
@@ -185,7 +186,7 @@ def describe(flat: Mapping[str, Labelled], grid: Grid) -> dict[str, Variable]:
 
 
 def named(outputs: Any) -> Mapping[Any, Any]:
-    """Return the outputs of `run` as a mapping. An object with named fields, such as a NamedTuple, is converted."""
+    """Return the outputs of `run` as a mapping. Convert an object with named fields, such as a NamedTuple."""
     if isinstance(outputs, Mapping):
         return outputs
     children = jax.tree_util.tree_flatten_with_path(outputs, is_leaf=lambda node: node is not outputs)[0]
@@ -237,7 +238,7 @@ def is_labelled(node: Any) -> bool:
 
 
 def key_name(key: Any) -> str:
-    """Return one key of a pytree path as text, to use in the name of an output."""
+    """Return one key of a pytree path as text. The text becomes part of the name of an output."""
     for attribute in ("name", "key", "idx"):
         if hasattr(key, attribute):
             return str(getattr(key, attribute))

@@ -39,7 +39,7 @@ from jaxreg.lab.sweeps.structures import remember
 class Part:
     """The runs of a sweep that share one compiled program, with their runner and their store.
 
-    The label names the choices of this program, such as "optimizer=adam". It is empty if there are none.
+    The label lists the choices of this program, such as "optimizer=adam". It is empty for a sweep without choices.
     """
 
     runner: ChunkRunner
@@ -57,7 +57,7 @@ class Part:
     def points(self, number: int) -> dict[str, np.ndarray]:
         """Return the coordinates of the runs in a chunk, with one value per run.
 
-        An axis made by `points` is described by its settings only.
+        For an axis made by `points`, the dict contains the settings instead of the axis itself.
         """
         lanes, dims = self.lanes(number), self.whole.manifest.dims
         places = dict(zip(dims, np.unravel_index(lanes, tuple(dims.values())), strict=True))
@@ -95,7 +95,7 @@ class Arranged:
 
 
 def alone(runner: ChunkRunner, grid: Grid, path: Path | None, options: SweepOptions) -> Arranged:
-    """Create the store of a sweep with a single program, given the runner of this program.
+    """Create the store of a sweep with a single program, whose runner exists already.
 
     Args:
         runner: Runner of the program.
@@ -151,7 +151,7 @@ class Source:
         box: Box of the sweep.
         zipped: Whether the axes are combined entry by entry instead of as a product.
         options: Options of the sweep.
-        old: Existing results in the store, whose chunk width and compiler options are used again.
+        old: Existing results in the store, or None. Their chunk width and compiler options are used again.
     """
 
     def __init__(self, box: Box, zipped: bool, options: SweepOptions, old: Chunked | None) -> None:
@@ -169,7 +169,7 @@ class Source:
         """Return a runner for all runs of the program, or for a selection of them.
 
         Args:
-            lanes: Numbers of the selected lanes; None for all lanes.
+            lanes: Indices of the selected runs; None for all runs.
             carried: Function that returns the state at which a chunk begins; None for the first segment.
         """
         if isinstance(self._first, Program):
@@ -379,7 +379,7 @@ def labels_of(
 ) -> dict[str, tuple[str, np.ndarray]]:
     """Return all coordinates of the results, as a dict from name to (dimension, values).
 
-    These are the coordinates of the axes, and those that the user passed to `sweep`.
+    The result contains the coordinates of the axes and the coordinates that the user passed to `sweep`.
     """
     labels = dict(known)
     sizes = dict(dims)

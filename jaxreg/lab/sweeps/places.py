@@ -1,9 +1,11 @@
 """Location of a store: a folder, or an address such as ``s3://bucket/ridge``.
 
-For an address, a temporary folder holds a copy of the store. Existing files are downloaded first. Each file is uploaded
-as soon as it is written, in the order of writing. These services replace a file in a single operation, so an uploaded
-chunk is always complete. An address has no claims, so processes that share an address all compute the same chunks, with
-the same bytes.
+For an address, a temporary folder holds a copy of the store. Existing files are downloaded first. Each new file is
+uploaded as soon as it is written, in the order of writing. The supported services replace a file in a single operation,
+so an uploaded chunk is always complete.
+
+At an address, a process can't claim (lock) a chunk. So if several processes share an address, each process computes
+all missing chunks. The processes write equal bytes.
 """
 
 import atexit
@@ -19,7 +21,7 @@ from typing import Any
 from jaxreg.lab.sweeps.store import local_folder
 
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "memory": "fsspec"}
-"""Scheme of an address -> its package. Unlike ``ftp`` or ``http``, these replace a file in a single operation."""
+"""Scheme of an address -> package for the scheme. All listed services replace a file in a single operation."""
 
 
 class Place:
@@ -37,7 +39,7 @@ class Place:
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """In all errors of a `with` block, name the store by the path or address that the user gave."""
+        """Let the errors of a `with` block name the store as the user did. Nothing needs to be done for a folder."""
         yield
 
 
@@ -58,7 +60,7 @@ class Mirror(Place):
         self._pull()
 
     def push(self) -> None:
-        """Upload the files written since the last call. Delete remote files whose local copy was deleted."""
+        """Upload the files that were written since the last call. Delete remote files whose local copy was deleted."""
         now = self._local()
         for name in sorted(now.keys(), key=lambda name: now[name]):  # a state before its chunk, as it was written
             if self._seen.get(name) != now[name]:
@@ -70,7 +72,7 @@ class Mirror(Place):
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """In all errors of a `with` block, replace the temporary folder by the address of the store."""
+        """In the errors of a `with` block, replace the path of the temporary folder by the address of the store."""
         try:
             yield
         except BaseException as error:
@@ -106,7 +108,8 @@ def place_of(store: str | os.PathLike[str] | None) -> Place:
         store: Folder or address of the store, or None for results in memory.
 
     Raises:
-        ValueError: If `store` is an address that is not supported, or any address with `jax.distributed`.
+        ValueError: If this type of address is not supported, or if `store` is an address and `jax.distributed` runs
+            several processes.
         ModuleNotFoundError: If the package for this type of address is not installed.
     """
     if store is None:

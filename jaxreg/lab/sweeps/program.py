@@ -1,13 +1,14 @@
 """Program of a sweep: one function on one grid, traced once and compiled for chunks of one width.
 
-A chunk is one call of the compiled program on one device. An accelerator computes one chunk at a time. A CPU computes
-one chunk per core, in threads that call the same compiled program. XLA's own threads do not make programs this small
-faster.
+A chunk is a group of lanes (runs) that one call of the compiled program computes on one device. An accelerator computes
+one chunk at a time. A CPU computes one chunk per core at a time: one thread per core calls the compiled program. XLA's
+own threads are of no use here, because the programs are small.
 
-A chunk is never divided between devices. The last bits would depend on the number of devices. With `shard_map`, the
-gradients of zero-initialised biases were also summed across devices. If JAX divides a CPU into several devices, only
-the first one is used by default. All of these devices share the same cores, and a single device needs a single
-compilation.
+A chunk is never divided between devices, for two reasons. The last bits of the results would depend on the number of
+devices. And with `shard_map`, the gradients of zero-initialised biases were summed across devices.
+
+If JAX divides a CPU into several devices, only the first device is used by default. All of these devices share the same
+cores, and one device needs only one compilation.
 """
 
 import copy
@@ -71,26 +72,26 @@ class _Lowering(NamedTuple):
 class Program:
     """Compiled function that computes the runs of a grid, in chunks of a fixed size.
 
-    Arrays that `run` closes over are constants of the program. Operands are passed as arguments instead, so that the
-    program can be called again with other arrays of the same shapes. Constants of at least 64 MiB are also passed as
-    arguments.
+    Arrays that `run` closes over are constants of the program. Operands are arguments of the program, so that it can be
+    called again with other arrays of the same shapes. Constants of at least 64 MiB are also passed as arguments.
 
     Args:
         run: Function of one point. The axes and the operands are its keyword arguments.
         grid: Grid of lanes.
-        chunk: Lanes per chunk; by default as many as suit the device.
-        devices: Devices to use; by default this process's accelerators, or its CPU.
-        spread: Minimum number of chunks if `chunk` is not given; by default one chunk per worker.
+        chunk: Lanes per chunk. By default, as many as suit the device.
+        devices: Devices to use. By default, the accelerators of this process, or its CPU.
+        spread: Minimum number of chunks if `chunk` is not given. By default, one chunk per worker.
         operands: Name -> pytree of arrays that all lanes share. Only their shapes and types are used here.
-        arranged: `BATCHED`, `IN_TURN` or `REWRITTEN`. By default the result of `arrangement` on a CPU, and `BATCHED`
-            on an accelerator. Also `BATCHED` if `chunk` or `operands` is given, unless the program has convolutions or
-            calls LAPACK.
-        begin: Function of the axes that returns the first state, if the sweep has segments. `run` then takes an
-            argument `state`, and returns the next state and its outputs.
+        arranged: How the lanes of a chunk are computed: `BATCHED`, `IN_TURN` or `REWRITTEN`. By default, `BATCHED` on
+            an accelerator, and the result of `arrangement` on a CPU. If `chunk` or `operands` is given, a CPU also
+            uses `BATCHED`, except for programs that have convolutions or call LAPACK.
+        begin: Function of the axes that returns the first state of a run. Only for a sweep with segments: `run` then
+            also takes the argument `state`, and returns the next state and its outputs.
 
     Raises:
         TypeError: If `run` does not return a mapping of arrays, or closes over a traced value.
-        ValueError: If two of the axes, outputs and dimensions have the same name, or a dimension has two lengths.
+        ValueError: If an axis, an output or a dimension has the same name as another one. Also if a dimension has
+            different lengths in two outputs.
     """
 
     def __init__(
@@ -120,8 +121,8 @@ class Program:
         self._traced = lane.trace(point, self._operands, self._carried)
         if len(self._traced.jaxpr.in_avals) > len(point) + len(jax.tree.leaves((self._operands, self._carried))):
             raise TypeError(
-                "`run` closes over a traced value: call sweep outside of jit, grad and vmap, or pass the value as an "
-                "axis"
+                "`run` closes over a traced value: call sweep outside of jit, grad and vmap, or make the value an axis "
+                "of the sweep"
             )
         written = traffic(self._traced.jaxpr.jaxpr) * grid.size
         self._options: Mapping[str, Any] = {}
@@ -162,9 +163,9 @@ class Program:
         return part
 
     def compile_as(self, compiled: str) -> None:
-        """Use the compiler options of an existing store, so that new results are bit-identical to stored ones.
+        """Use the compiler options of an existing store. New results then have the same bits as stored results.
 
-        By default, the options depend on the number of runs.
+        By default, the compiler options depend on the number of runs.
         """
         for options in ({}, _QUICKLY, _REUSED):
             if _written(options) == compiled:
@@ -186,7 +187,7 @@ class Program:
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """Dict of everything that can change the results of a chunk, except chunk size and argument values.
+        """Dict of everything that can change the results of a chunk, except the chunk size and the values of arguments.
 
         The entry ``program`` is a hash of the lowered program: its operations, its shapes, and all constants.
         """
@@ -248,12 +249,12 @@ class Program:
         the same way.
 
         Args:
-            number: Number of the chunk.
+            number: Index of the chunk.
             operands: Name of an operand -> its value.
-            state: State at which the segment begins: name -> array with one row per lane. By default the first state.
+            state: State at which the segment begins: name -> array with one row per lane. By default, the first state.
 
         Returns:
-            The outputs, with one row per lane, and how many lanes were computed together.
+            The outputs, with one row per lane, and the number of lanes that were computed together.
 
         Raises:
             MemoryError: If not even a single lane fits into the memory of the device.
@@ -275,7 +276,10 @@ class Program:
                         raise
                     reason = str(error).split("\n")[0]
                 if width == 1:
-                    raise MemoryError(f"a single run does not fit into the memory of {self.devices[slot]}: {reason}")
+                    raise MemoryError(
+                        f"a single run does not fit into the memory of {self.devices[slot]}. Make the run smaller, "
+                        f"such as with smaller batches. The error of the device is: {reason}"
+                    )
                 self._width = min(self._width, -(-width // 2))
         finally:
             self._slots.put(slot)

@@ -1,4 +1,4 @@
-"""Progress of a running sweep: finished runs, runs per second, time left, diverged runs and runs that were read."""
+"""Progress of a running sweep: finished runs, speed, time left, diverged runs, and runs read from the store."""
 
 import logging
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ _READ = "%d of %d runs%s were read from the store, not computed"
 def count_diverged(arrays: Mapping[str, np.ndarray]) -> int:
     """Count the runs that diverged.
 
-    A lane has diverged if its output `diverged_at` is 0 or more. Without this output, a lane has diverged if any of its
+    A run has diverged if its output `diverged_at` is 0 or more. Without this output, a run has diverged if any of its
     outputs is NaN or infinite.
 
     Args:
-        arrays: Outputs with lanes along the first axis.
+        arrays: Outputs, with runs along the first axis.
 
     Example:
         >>> count_diverged({"loss": np.array([0.1, np.nan, 0.2])})
@@ -54,10 +54,10 @@ class Progress:
     If runs were read from the store instead of computed, a sentence below the bar and in the log tells how many.
 
     Args:
-        total: Total number of lanes.
-        done: Number of lanes that are already finished.
+        total: Total number of runs.
+        done: Number of runs that are already finished.
         show: Whether to show the bar. None shows it in a terminal or a notebook.
-        label: Name of the program that computes all these lanes, such as "optimizer=adam"; empty without choices.
+        label: Name of the program that computes the runs, such as "optimizer=adam"; empty if there is only one program.
     """
 
     def __init__(self, total: int, done: int, show: bool | None, label: str = "") -> None:
@@ -97,13 +97,13 @@ class Progress:
         return f", {self._read} read" if self._read else ""
 
     def skip(self, lanes: int) -> None:
-        """Count as finished the runs that were read from the store."""
+        """Add to the finished runs those that were read from the store. `lanes` is their number."""
         self._lanes += lanes
         self._read += lanes
         self._bar.update(self._task, advance=lanes, read=self._told())
 
     def advance(self, number: int, arrays: Mapping[str, np.ndarray], label: str = "") -> None:
-        """Count the runs of a newly computed chunk of a program as finished."""
+        """Add to the finished runs those of a newly computed chunk. `label` names the program of the chunk."""
         lanes = len(next(iter(arrays.values())))
         self._lanes += lanes
         self._diverged += count_diverged(arrays)

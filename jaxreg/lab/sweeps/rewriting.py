@@ -1,9 +1,12 @@
 """Traced functions rewritten for XLA on a CPU: the same results up to rounding, by operations that run faster.
 
-Gradients are full of slow operations. XLA runs a convolution by Eigen's kernel only if places, channels and filters are
-ordered as that kernel expects. All others run in plain loops, up to a hundred times slower, as does the gradient of a
-maximum over windows. A product that sums over the rows of two matrices, as in the gradient of a kernel, is slow unless
-the matrix with fewer columns is on the left and transposed in memory.
+Gradients contain several kinds of slow operations:
+
+- Convolutions. Eigen's fast kernel expects a certain order of the spatial axes, channels and filters. XLA runs
+  convolutions with another order in plain loops, up to a hundred times slower.
+- The gradient of a maximum over windows. XLA runs it in plain loops too.
+- Products that sum over the rows of two matrices, as in the gradient of a kernel. They are fast only if the matrix with
+  fewer columns is on the left and transposed in memory.
 """
 
 from collections.abc import Sequence
@@ -42,11 +45,11 @@ def is_rewritable(jaxpr: Any) -> bool:
 
 
 def has_convolutions(jaxpr: Any, least: int) -> bool:
-    """Return whether a traced function has convolutions that `evaluate` replaces by faster operations.
+    """Return whether a traced function has a large convolution that `evaluate` replaces by faster operations.
 
     Args:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
-        least: Bytes that one of them writes at least.
+        least: Minimum size in bytes of the result of a large convolution.
     """
     return any(
         (_is_convolution(equation) and equation.outvars[0].aval.size * equation.outvars[0].aval.dtype.itemsize >= least)
@@ -60,8 +63,8 @@ def evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> lis
 
     Args:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
-        consts: Its constants.
-        arguments: Its arguments.
+        consts: Constants of the traced function.
+        arguments: Arguments of the traced function.
 
     Example:
         >>> import jax, jax.numpy as jnp

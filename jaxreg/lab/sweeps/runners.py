@@ -36,7 +36,7 @@ class ChunkResult(NamedTuple):
 
 
 Carried = Callable[[int], Arrays | None]
-"""Function from the number of a chunk to the state at which it begins, or None in the first segment."""
+"""Function of the number of a chunk. It returns the state at which the chunk begins, or None in the first segment."""
 
 
 class ChunkRunner(Protocol):
@@ -56,7 +56,7 @@ class ChunkRunner(Protocol):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Dict of everything that can change the results of a chunk, except its runs."""
+        """Dict of everything, except the points, that can change the results of a chunk."""
 
     @property
     def most(self) -> int:
@@ -78,7 +78,8 @@ class LocalRunner:
     Args:
         program: Program to compute.
         operands: Name of an operand -> its value, for a program with operands.
-        carried: Function that returns the state at which a chunk begins; None for the first segment.
+        carried: Function of the number of a chunk. It returns the state at which the chunk begins. None for the first
+            segment.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class LocalRunner:
     def start(self) -> None:
         """Start compiling the program in the background.
 
-        Errors are ignored here, because the first chunk raises them again.
+        Compilation errors are ignored here, because the first chunk raises them again.
         """
         self._pool.submit(self._program.load)
 
@@ -135,9 +136,9 @@ class ExecutorRunner:
         run: Function of one point.
         over: Axes of the grid.
         zipped: Whether the axes are combined entry by entry instead of as a product.
-        chunk: Lanes per chunk.
-        lanes: Numbers of the lanes to compute; None for all lanes.
-        arranged: Arrangement of the lanes of a chunk: see `Program`.
+        chunk: Number of runs per chunk.
+        lanes: Numbers of the runs to compute; None for all runs.
+        arranged: Whether the runs of a chunk are batched or computed one after the other: see `Program`.
         begin: Function that returns the first state, if the sweep has segments.
     """
 
@@ -163,7 +164,7 @@ class ExecutorRunner:
         self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
 
     def going_on(self, carried: Carried | None) -> "ExecutorRunner":
-        """Return a runner for the next segment. The function `carried` returns the states to continue from."""
+        """Return a runner for the next segment. The function `carried` returns the state at which a chunk begins."""
         runner = copy.copy(self)
         runner._carried = carried
         return runner
@@ -179,7 +180,7 @@ class ExecutorRunner:
         return job if isinstance(job, Future) else _awaited(job)
 
     def close(self) -> None:
-        """Do nothing: the user who created the executor closes it."""
+        """Do nothing. The user created the executor and must close it."""
 
 
 @contextlib.contextmanager

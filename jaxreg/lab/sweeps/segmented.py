@@ -1,8 +1,8 @@
 """Sweep in segments: one store per segment. A segment begins at the states that the previous segment stored.
 
-``segment-00000``, ``segment-00001``, … are complete stores. A chunk has a second file with the final states of its
-runs, which is removed when the next segment is finished. ``joined.json`` joins the stores along the dimension
-``segment``. If states are lost before they are used, their chunk is computed again from the previous states.
+The folders ``segment-00000``, ``segment-00001``, … are complete stores. ``joined.json`` joins them along the dimension
+``segment``. Each chunk has a second file, with the final states of its runs. This file is removed when the next segment
+is finished. If states are lost before they are used, their chunk is computed again.
 """
 
 from collections.abc import Callable, Mapping
@@ -60,7 +60,7 @@ class LostLossesError(Exception):
 class SegmentedSweep:
     """A sweep of long runs, computed segment by segment.
 
-    There is one part per segment and compiled program.
+    Each compiled program has one `Part` per segment.
 
     Args:
         design: Boxes of the sweep.
@@ -81,8 +81,8 @@ class SegmentedSweep:
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
                 f"`halve` is given, and the sweep has {len(design.boxes)} compiled programs; expected only one. Each "
-                "string, each value of choices(…) and None needs its own program. Call `sweep` once for each, or set "
-                "halve=None"
+                "string, each value of choices(…) and None needs its own program. Call `sweep` once for each "
+                "program, or set halve=None"
             )
         if path is not None:
             _check_free(path)
@@ -97,7 +97,7 @@ class SegmentedSweep:
 
     @property
     def lanes(self) -> int:
-        """Number of segments to compute, summed over all runs."""
+        """Number of segments of all runs together. A run that `halve` stops has fewer segments."""
         runs, total = sum(part.whole.manifest.lanes for part in self._parts[0]), 0
         for segment in range(self.segments.count):
             runs = max(1, runs // 2) if segment and self.segments.halves(segment) else runs
@@ -121,11 +121,15 @@ class SegmentedSweep:
     def recover(self, error: LostStateError | LostLossesError, segment: int) -> bool:
         """Prepare to compute lost states or results again.
 
-        The parts of the segments are made again when they are needed.
+        The parts of the affected segments are created again when they are needed.
+
+        Args:
+            error: Error that says what is lost.
+            segment: Index of the segment that could not start or continue.
 
         Returns:
-            True if chunks of the previous segment must be computed again. False if another process has finished the
-            chunk that needed the lost states.
+            True if chunks of the previous segment must be computed again. False if another process has already finished
+            the chunk that needed the lost states.
         """
         again = True
         if isinstance(error, LostStateError):

@@ -19,16 +19,20 @@ SEGMENT = "segment"
 class Segments:
     """Division of long runs into segments, for `sweep(run, over, segments=…)`.
 
-    `run` takes a ``state`` in addition to the axes. It returns the state at the end of the segment, and its outputs,
-    which get the dimension ``segment``. The states of all runs are stored at the end of each segment, so a sweep that
-    is killed only loses its current segment. Increase `count` to continue a finished sweep.
+    The function `run` computes one segment of a run. It takes the argument ``state`` in addition to the axes. It
+    returns a pair: the state at the end of the segment, and the outputs of the segment. The outputs get the dimension
+    ``segment``.
+
+    The states of all runs are stored at the end of each segment. So a sweep that is killed only loses its current
+    segment. To continue a finished sweep, increase `count`.
 
     Args:
-        begin: Function that returns the first state, any tree of arrays. Its arguments are axes of the sweep.
+        begin: Function that returns the first state of a run, which is any tree of arrays. The arguments of the
+            function are axes of the sweep.
         count: Number of segments.
-        halve: Output with one number per run. After segments 1, 2, 4, 8, … only the better half of the runs continues:
-            those with the lowest values of this output (successive halving). Outputs of stopped runs are NaN. The
-            coordinate ``segments`` is the number of segments of each run.
+        halve: Name of an output with one number per run, or None to stop no run. After segments 1, 2, 4, 8, …, only the
+            half of the runs with the lowest values of this output continues (successive halving). Outputs of stopped
+            runs are NaN. The coordinate ``segments`` is the number of segments of each run.
 
     Example:
         >>> import jax.numpy as jnp
@@ -70,7 +74,7 @@ def advance(run: Callable[..., Any], state: Structure) -> Callable[..., dict[str
     """Wrap `run` so that it takes and returns the state as a flat list of arrays.
 
     Args:
-        run: Function of a state and a point.
+        run: Function that takes a state and the values of the axes, and returns the next state and outputs.
         state: Tree structure of the state.
     """
 

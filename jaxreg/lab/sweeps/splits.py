@@ -1,14 +1,17 @@
-"""Detection of operations that XLA or LAPACK divides among cores, so that the number of cores changes the last bits.
+"""Detection of operations whose last bits depend on the number of cores, because XLA or LAPACK divides them.
 
-The limits come from measurements with jaxlib 0.10.2 on one and two cores. The last bits differed for:
+The limits come from measurements with jaxlib 0.10.2. Results on one core and on two cores were compared. The last bits
+differed for:
 
 - sums of more than 32,768 numbers
-- matrix products with 6 million multiplications and sums of 10,000 terms, or with 36 million and sums of 330
+- matrix products with 6 million multiplications and sums of 10,000 terms
+- matrix products with 36 million multiplications and sums of 330 terms
 - factorisations of matrices with 220 rows
 
 The last bits were equal for:
 
-- matrix products with 40 million multiplications and sums of 512 terms, or with 26 million and sums of 1,024
+- matrix products with 40 million multiplications and sums of 512 terms
+- matrix products with 26 million multiplications and sums of 1,024 terms
 - factorisations of matrices with 200 rows
 """
 
@@ -58,11 +61,11 @@ def is_split(jaxpr: Any) -> bool:
 def factorizes(jaxpr: Any, stacks: bool = False) -> bool:
     """Return whether a run factorises matrices or solves linear systems.
 
-    On a CPU, JAX uses LAPACK for this.
+    On a CPU, JAX uses LAPACK for these operations.
 
     Args:
         jaxpr: Traced function of one lane, ``traced.jaxpr.jaxpr``.
-        stacks: Whether to count only stacks of matrices, which are arrays with more than two axes.
+        stacks: Whether to count only operations on stacks of matrices (arrays with more than two axes).
 
     Example:
         >>> import jax, jax.numpy as jnp

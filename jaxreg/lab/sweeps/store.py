@@ -1,13 +1,13 @@
 """Store: a folder of finished chunks, which stays valid if the process is killed at any moment.
 
 ``manifest.json`` describes the sweep, ``coords.npz`` contains the coordinates, and each finished chunk is one ``.npz``
-file. A file is written under a temporary name, flushed and renamed, and then its folder is flushed. The file is
-therefore either complete or missing.
+file. A file is written under a temporary name, flushed and renamed. Then its folder is flushed. The file is therefore
+either complete or missing.
 
-The last 64 bytes of an ``.npz`` file are a checksum: the SHA-256 of the sweep's hash, the name of the file and all
-other bytes. They are stored as the zip comment, which NumPy ignores. A chunk that is incomplete, altered, renamed or
-from another sweep does not match its checksum and counts as missing. An ``.npz`` file is not parsed before its checksum
-is verified, and nothing is pickled.
+The last 64 bytes of an ``.npz`` file are its checksum. The checksum is the SHA-256 of the sweep's hash, the name of the
+file and all other bytes of the file. It is stored as the zip comment, which NumPy ignores. A chunk that is incomplete,
+altered, renamed or from another sweep does not match its checksum, and counts as missing. An ``.npz`` file is parsed
+only after its checksum is verified. Nothing is pickled.
 """
 
 import contextlib
@@ -38,9 +38,11 @@ _STALE = 3600.0
 class OtherSweepError(ValueError):
     """Error for a store that holds the results of another sweep.
 
-    A store accepts the sweep that began it, and any sweep that extends its axes: the same function and options, the
-    same axes in the same order, with values of the same type, among them all values of the store. The message names
-    the difference. To read a part of the results, run the whole sweep and select from the dataset by `.sel`.
+    A store accepts the sweep that created it, and any sweep that only adds values to the axes. The function, the
+    options and the order of the axes must be the same. The axes must contain all values of the store. Added values must
+    have the type of the stored values.
+
+    The error message says what differs. To read a part of the results, use `open_store(...).sel(...)`.
     """
 
 
@@ -99,8 +101,8 @@ class Store:
 
         Args:
             number: Number of the chunk.
-            arrays: Outputs of the chunk, and its final states in a sweep with segments, with one row per lane.
-            width: Number of lanes that were computed together.
+            arrays: Outputs of the chunk, with one row per run. In a sweep with segments, also the final states.
+            width: Number of runs that were computed together.
 
         Raises:
             OSError: If the disk is full or the folder cannot be written. Existing files are not changed.
@@ -174,7 +176,7 @@ class Store:
     def width(self, number: int) -> int | None:
         """Return how many runs of a chunk were computed together.
 
-        If device memory ran out, this is less than the size of the chunk.
+        If device memory ran out, the number is less than the size of the chunk.
         """
         arrays = self._read(number)
         return None if arrays is None else int(arrays[""])
@@ -213,7 +215,7 @@ def local_folder(path: str | os.PathLike[str]) -> Path:
     """Return the path of a store in the file system.
 
     Args:
-        path: Path, which may begin with ``~``.
+        path: Path of the store. It may begin with ``~``.
 
     Raises:
         ValueError: If `path` is an address that is not supported, such as ``ftp://host/store``.
@@ -340,13 +342,13 @@ def difference(
     """Describe how the sweep of a store differs from another sweep, as text for an error message.
 
     Args:
-        found: Manifest of the store, or None if it is being written.
+        found: Manifest of the store, or None if another process is just writing the manifest.
         there: Coordinates of the store, or None if they are damaged.
         wanted: Manifest of the sweep.
         here: Values of the coordinates of the sweep.
     """
     if found is None:
-        return "another process is creating it"
+        return "another process is just creating the store. Run this sweep again, or use another folder"
     theirs = {**found.identity, "chunk": found.chunk}
     ours = {**wanted.identity, "chunk": wanted.chunk}
     parts = (
@@ -396,9 +398,9 @@ def _differences_of_axes(
         elif (lost := old[~np.isin(old, new)]).size:
             listed = ", ".join(map(repr, lost[:3].tolist())) + (", …" if lost.size > 3 else "")
             parts.append(
-                f"axis {name} lacks values of the store ({listed}); a smaller sweep is read only if it was run before "
-                "with the same function and data. To read a part of the store, use "
-                f"open_store(...).sel({name}=...), and to add runs, pass all values of the store and the new ones"
+                f"axis {name} lacks values of the store ({listed}); to read a part of the store, use "
+                f"open_store(...).sel({name}=...), and to add runs, pass all values of the store and the new values. A "
+                "sweep with fewer values is read only if it was run before with the same function and data"
             )
     return parts
 

@@ -19,7 +19,7 @@ from jaxreg.lab.sweeps.outputs import is_labelled, key_name
 class Structure:
     """Structure of the outputs of `run`: the tree, and the name, shape and type of each array.
 
-    A leaf that is not an array is stored itself.
+    For a leaf that is not an array, the structure contains the leaf itself.
     """
 
     tree: Any
@@ -84,7 +84,7 @@ def remember(sweep: str, structures: Sequence[Structure], part: np.ndarray | Non
     Args:
         sweep: Hash of the sweep.
         structures: Structure of the outputs of each compiled program of the sweep.
-        part: Index of the program of each lane; None for a single program.
+        part: For each run, the index of its program; None for a single program.
     """
     _known[sweep] = part, tuple(structures)
 
@@ -94,16 +94,16 @@ def unflatten(dataset: xr.Dataset, lane: int | Mapping[str, Any], like: Any = No
 
     Args:
         dataset: Results of a sweep, as `sweep` or `open_store` returns them.
-        lane: Index of the run, with the last axis varying fastest; or axis -> coordinate value.
-        like: Tree with the same structure, such as ``{"params": params}``, whose leaves are arrays or shapes. By
-            default the structure that `run` returned in this process. In another process, pass `like`, or first call
+        lane: Index of the run, with the last axis varying fastest. Or a dict from axes to coordinate values.
+        like: Tree with the structure of the outputs, such as ``{"params": params}``. Its leaves are arrays or shapes.
+            `like` is not needed in the process that ran the sweep. In another process, pass `like`, or first call
             `sweep` again with the same arguments and store.
 
     Returns:
-        The tree, with JAX arrays. Random keys become keys again.
+        The tree, with JAX arrays. Stored random keys are JAX keys again.
 
     Raises:
-        ValueError: If the structure is unknown, or `lane` matches no run or several runs.
+        ValueError: If the structure of the outputs is unknown, or `lane` does not select exactly one run.
 
     Example:
         >>> import jax.numpy as jnp, optax
@@ -168,7 +168,7 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
         return structures[0]
     if part.size != np.prod(shape):
         raise ValueError(
-            f"the dataset has {int(np.prod(shape))} of the {part.size} runs of the sweep; expected all of them, as "
-            f"not all outputs of this sweep have the same structure. Pass the whole dataset. {instead}"
+            f"the dataset has {int(np.prod(shape))} of the {part.size} runs of the sweep; expected all runs, because "
+            f"the outputs of this sweep have several structures. Pass the whole dataset. {instead}"
         )
     return structures[part[np.ravel_multi_index(index, shape)]]

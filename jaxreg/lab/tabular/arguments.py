@@ -1,4 +1,4 @@
-"""Arguments that messages about a table advise: those of the command or function that the user called."""
+"""Names of arguments in messages about a table, as in the command or function that the user called."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +14,10 @@ _called: ContextVar[Called] = ContextVar("called", default="")
 
 @contextmanager
 def called_by(what: Called) -> Iterator[None]:
-    """Choose how messages name arguments: in a `with` block or a function, as the command or function that was called.
+    """Write arguments in messages as in the command or function `what`, in a `with` block or a decorated function.
 
-    An outer block counts more than an inner one: the command calls `prepare`, but the user typed the command.
+    If blocks are nested, the outermost one counts. For example, the command `jaxreg search` calls the function
+    `prepare`, but messages contain the arguments of the command, because the user typed the command.
 
     Args:
         what: What the user called.
@@ -34,7 +35,7 @@ def called_by(what: Called) -> Iterator[None]:
 
 
 def argument(name: str, *values: str) -> str:
-    """Return an argument as the user writes it, such as `--groups` for the command. At most eight values are shown.
+    """Return an argument as the user writes it, such as `--groups` for a command. At most eight values are shown.
 
     Args:
         name: Name of the argument in Python.
@@ -51,7 +52,7 @@ def argument(name: str, *values: str) -> str:
 
 
 def as_numbers() -> str:
-    """Return the argument that makes a target a number, such as `--task regression` for the command."""
+    """Return the argument that makes a target a number, such as `--task regression` for `jaxreg search`."""
     return {"jaxreg search": "--task regression", "search": "task=NUMBERS"}.get(_called.get(), "task='regression'")
 
 

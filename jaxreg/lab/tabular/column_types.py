@@ -1,6 +1,6 @@
-"""Types of a column: its cells are words, numbers, dates or times. The type is inferred from all cells.
+"""Types of table columns: words, numbers, dates or times. The type of a column is inferred from all its cells.
 
-A column type converts a cell to a number. Each distinct cell that is not a number is a word and gets its own input.
+A column type converts cells to numbers. A cell that is not a number is a word. Each distinct word gets its own input.
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ def missing(reading: Reading, words: Sequence[str]) -> np.ndarray:
 
     Args:
         reading: Type of the column.
-        words: Text of the cells, without blank cells.
+        words: Text of the cells that are not blank.
     """
     if isinstance(reading, Words):
         return np.array([word.lower() in reading.blanks for word in words], bool)
@@ -72,11 +72,11 @@ def judged(words: Sequence[str], decimal: str | None = None) -> tuple[Reading, l
     """Infer the type of a column (words, numbers, dates or times) from its cells. Also return notes for the user.
 
     Args:
-        words: Distinct cells in the order of the rows, without blank cells.
-        decimal: Decimal mark of the file, if it is known.
+        words: Distinct cells that are not blank, in the order of the rows.
+        decimal: Decimal mark of the file; None if it is not known.
 
     Raises:
-        CellError: If the column has more than one currency, or is mostly numbers but also contains many words.
+        CellError: If the column has more than one currency, or contains mostly numbers but also many words.
 
     Example:
         >>> judged(["12 %", "7 %", "n/a"])

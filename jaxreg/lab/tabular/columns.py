@@ -7,7 +7,7 @@ import numpy as np
 from jaxreg.lab.tabular.numerals import decimal_mark, is_missing, numeral
 
 LARGEST = 1e38
-"""Largest absolute value of a number, because float32 cannot store values above 3.4e38."""
+"""Largest absolute value that a number in a table may have. Float32 cannot store values above 3.4e38."""
 
 
 class Columns(dict[str, np.ndarray]):
@@ -124,7 +124,7 @@ def read_cells(column: str, cells: Sequence[str], wanted: Mapping[str, bool] | N
     Args:
         column: Name of the column.
         cells: Text of each cell.
-        wanted: Column name -> whether the column contains text; None if that is unknown.
+        wanted: Column name -> whether the column contains text; None if the types of the columns are unknown.
     """
     known = None if wanted is None else find(wanted, column)
     return words_of(cells) if wanted is not None and known is not None and wanted[known] else typed(cells)

@@ -1,4 +1,4 @@
-"""Reader of CSV files that infers the encoding, the delimiter and the quotes."""
+"""Read CSV files, and infer their encoding, their delimiter and their quotation mark."""
 
 import csv
 import gzip
@@ -27,7 +27,7 @@ def rows(raw: bytes, name: str) -> tuple[list[list[str]], str, list[str]]:
         name: Name of the file, for messages.
 
     Raises:
-        ValueError: If the file is not text, or not a valid CSV file.
+        ValueError: If the file is not text, is not a valid CSV file, or has no rows.
     """
     text, notes = decoded(raw, name)
     text = text.strip("\n\r")
@@ -143,9 +143,9 @@ def unpacked(raw: bytes, name: str) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
             content = file.read(_LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{name} is a damaged gzip file: {error}") from None
+        raise ValueError(f"{name} is a damaged gzip file: {error}. Copy or download it again") from None
     if len(content) > _LARGEST:
         raise ValueError(
-            f"{name} has more than {_LARGEST} bytes when decompressed, which is the limit. Use a sample of its rows"
+            f"{name} has more than {_LARGEST} bytes when decompressed; expected at most that many. Use fewer rows"
         )
     return content

@@ -115,7 +115,7 @@ class Dates:
     Args:
         order: Order of day, month and year in dates such as 2/1/1970: `dmy` or `mdy`. "" if the column has no such
             dates.
-        parts: Additional inputs: `year` for the season, `weekday`, and `day` for the hour.
+        parts: Additional inputs: `year` adds the season, `weekday` adds the weekday, and `day` adds the hour.
     """
 
     order: str
@@ -197,7 +197,8 @@ def judged(words: Sequence[str]) -> Dates | Times | None:
     """Return the column type, `Dates` or `Times`, that fits the cells of a column. Return None if neither fits.
 
     Args:
-        words: Distinct cells in the order of the rows, without missing cells. Some may be other text.
+        words: Distinct cells in the order of the rows, without missing cells. Some cells may be neither dates nor
+            times.
     """
     by_order = {order: np.array([days(word, order) for word in words]) for order in ("dmy", "mdy")}
     count = {order: int((~np.isnan(found)).sum()) for order, found in by_order.items()}

@@ -1,7 +1,7 @@
 """Encoding of columns as inputs and target of a network: numbers, one-hot categories and missing cells.
 
-An encoding is learnt once and stored with the model as plain JSON. Columns are found by name, in any order. Numbers are
-not scaled here. The search standardises them inside each fold.
+An encoding is learnt once and stored with the model as plain JSON. It finds columns by name, in any order. It does not
+scale numbers, because the search standardises them inside each fold.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ MOST_CLASSES = 100
 WHOLE_CLASSES = 20
 """Integers with at most this many distinct values are treated as classes."""
 FEW_ROWS = 5
-"""Smallest number of rows of a class for which each fold can contain one of them."""
+"""A class needs at least this many rows, so that each fold can contain one of them."""
 _OLD_BLANKS = ("", "?", "n/a", "na", "nan", "none", "null")
 """Words that count as missing in an encoding of the first format, which has no column types."""
 
@@ -80,8 +80,11 @@ class Column:
             decimal: Decimal mark of the file, if it is known.
 
         Returns:
-            Three values: name of the input -> one value per row; the number of missing cells, if no cell was missing
-            in training; and the text of each cell whose text did not occur in training.
+            A tuple of three values:
+
+            - a dict from the name of each input to its values, one per row
+            - the number of missing cells; 0 if the column had missing cells in training too
+            - the text of each cell with a text that did not occur in training
 
         Raises:
             ValueError: If a cell contains text, but the column contained only numbers in training.
@@ -154,7 +157,7 @@ def different(values: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Return the distinct text values of a column, and the index of each row's value among them (-1 if blank).
 
     Args:
-        values: Cells of the column, as text with None, or as float64 with NaN, for blank cells.
+        values: Cells of the column: text or float64. A blank cell is None in text, and NaN in float64.
     """
     if values.dtype != object:
         values = np.array([None if np.isnan(cell) else spoken(cell) for cell in values], dtype=object)
@@ -205,10 +208,10 @@ class Encoding:
         return {column.name: isinstance(column.reading, Words) for column in self.columns}
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
-        """Return inputs of shape (rows, inputs), and notes about them.
+        """Return the network inputs of a table, of shape (rows, inputs), and notes for the user.
 
         Args:
-            columns: Table with these columns by name, in any order; other columns are ignored.
+            columns: Table that has all columns of the encoding, in any order. Further columns are ignored.
 
         Raises:
             ValueError: If a column is missing, or contains text although it contained only numbers in training.
@@ -256,7 +259,7 @@ class Learnt(NamedTuple):
     Args:
         encoding: The encoding of all columns that can be inputs.
         notes: Notes for the user, one line per column.
-        problems: Problems of all other columns.
+        problems: Problems that were found. A column with a problem has no encoding.
         ids: Names of the columns that are ignored because they look like names or ids.
     """
 
@@ -266,7 +269,7 @@ class Learnt(NamedTuple):
     ids: list[str]
 
     def check(self) -> None:
-        """Raise if a problem was found. The message lists all of them."""
+        """Raise an error that lists all problems, if any problem was found."""
         if self.problems:
             raise ValueError("; ".join(problem.sentence for problem in self.problems))
 
@@ -411,8 +414,8 @@ class Target:
     """The target of a table: a class or a number for each row.
 
     Args:
-        y: Number, or index of the class, of each row that has a target, of shape (rows,).
-        rows: Indices of these rows in the table.
+        y: Number or class index for each row that has a target, of shape (rows,).
+        rows: Indices, in the table, of the rows that have a target.
         task: Type of the target.
         classes: The classes, sorted; empty for regression.
         notes: Notes for the user.
@@ -431,8 +434,8 @@ def target(columns: Mapping[str, np.ndarray], name: str, task: TaskName | None =
     Args:
         columns: Table.
         name: Name of the target.
-        task: Type of the target. None infers it from the column: text, and integers with few distinct values, are
-            classes.
+        task: Type of the target. None infers the type from the column: text is read as classes, and so are
+            integers with few distinct values. Other columns are read as numbers.
 
     Raises:
         ValueError: If the column does not exist, is empty or constant, has too many classes, or contains text although

@@ -1,4 +1,4 @@
-"""Reader of Excel sheets. It imports openpyxl only when an Excel file is read."""
+"""Reader of Excel sheets. The module openpyxl is imported only when an Excel file is read."""
 
 import datetime
 import importlib
@@ -19,7 +19,8 @@ def rows(raw: bytes, name: str) -> tuple[list[list[str]], list[str]]:
         name: Name of the file, for messages.
 
     Raises:
-        ValueError: If the file is not a workbook, is damaged or too large, or if openpyxl is not installed.
+        ValueError: If the file is not a workbook, is damaged or is too large, the sheet is empty, or openpyxl is not
+            installed.
     """
     damaged = f"{name} is not an Excel workbook, or is incomplete; expected an .xlsx file. Save it as .xlsx or as CSV"
     try:

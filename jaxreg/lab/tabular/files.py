@@ -1,4 +1,4 @@
-"""`read`: read a table from a CSV, Excel, .npz or Parquet file."""
+"""Read a table from a CSV, Excel, .npz or Parquet file."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,15 +22,15 @@ def read(
     """Read the columns of a table from a file.
 
     Args:
-        file: Path that ends in .csv, .tsv, .txt, .data, .xlsx, .npz or .parquet; it may be compressed by gzip.
-        wanted: Column name -> whether the column holds text, even if all its cells look like numbers, such as 02134.
-            Other columns are not read. None reads all columns.
-        without: Further columns that are not read.
+        file: Path that ends in .csv, .tsv, .txt, .data, .xlsx, .npz or .parquet. The file may be compressed by gzip.
+        wanted: Columns to read, as a dict: column name -> whether to keep the cells as text, even if they look like
+            numbers (such as the code 02134). None reads all columns.
+        without: Names of columns not to read.
         names: Column names, for a text file or sheet without a header row.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a table. The message contains the place of the problem and what to do.
+        ValueError: If the file is not a table. The message says where the problem is and what to do.
     """
     columns = opened(file, wanted, without, names)
     if columns.problems:

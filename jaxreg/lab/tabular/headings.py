@@ -34,13 +34,13 @@ def named(
     Args:
         table: Cells of each row, including the header row if there is one.
         name: Name of the file, for messages.
-        wanted: Column name -> whether the column contains text. Other columns are not read. None reads all columns.
-        without: Further columns that are not read.
-        names: Column names that replace a header row; empty to use the header row.
+        wanted: Column name -> whether the column contains text. Only these columns are read. None reads all columns.
+        without: Names of columns that are not read.
+        names: Names for the columns, in place of a header row. If empty, the header row is used.
         delimiter: Character between the cells.
 
     Raises:
-        ValueError: If a row has too many or too few cells, or the number of `names` is wrong.
+        ValueError: If a row has too many or too few cells, or the number of `names` differs from the number of columns.
     """
     headed = _has_heading(table)
     heading, body = ([cell.strip() for cell in table[0]], table[1:]) if headed else ([], table)
@@ -72,8 +72,8 @@ def named(
         heading = [f"c{place + 1}" for place in range(width)]
         unnamed = set()
         notes.append(
-            f"{name} has no header row, because its first row looks like data. Its columns are called c1 to c{width}; "
-            f"use {argument('names')} to name them"
+            f"{name} has no header row: its first row looks like data. So its columns are called c1 to c{width}. To "
+            f"give them other names, use {argument('names')}"
         )
     unread = {place for place, column in enumerate(heading) if _unread(column, wanted, without)} | unnamed
     # Columns that are not read may share a name or have no name.

@@ -12,7 +12,7 @@ _GLANCE = 1000
 
 
 def leaks(columns: Mapping[str, np.ndarray], encoding: Encoding, target: Target) -> list[str]:
-    """Find columns that determine the target on their own. Leave out columns that may do so by chance.
+    """Return the names of columns that alone determine the target, unless this may be chance.
 
     Args:
         columns: Table.

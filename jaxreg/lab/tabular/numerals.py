@@ -35,8 +35,9 @@ _WHOLE = {
 _LONGEST_UNIT = 24
 _FEW = 0.05
 KINDS = 12
-"""Largest number of distinct numbers that may be categories, such as months, and largest number of distinct text
-values that a column of numbers may contain."""
+"""Largest number of distinct numbers that may be categories, such as months.
+
+Also the largest number of distinct text values that a column of numbers may contain."""
 _FAMILIES: tuple[Mapping[str, float], ...] = (
     {"": 1.0, "k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "B": 1e9, "bn": 1e9, "T": 1e12}
     | {"Tsd": 1e3, "Mio": 1e6, "Mrd": 1e9, "thousand": 1e3, "million": 1e6, "billion": 1e9},
@@ -125,7 +126,7 @@ def numeral(word: str) -> Numeral | None:
 
 
 def decimal_mark(numerals: Collection[Numeral]) -> str | None:
-    """Return the decimal mark, comma or point, that is possible in more of the numbers. Return None for a tie."""
+    """Return the decimal mark (comma or point) that fits more of the numbers. Return None for a tie."""
     allowed = {mark: sum(bool(_WHOLE[mark].fullmatch(each.digits)) for each in numerals) for mark in ".,"}
     return None if allowed["."] == allowed[","] else max(allowed, key=allowed.__getitem__)
 
@@ -135,9 +136,9 @@ class Numbers:
     """Column type of numbers, which may have a currency or a unit.
 
     Args:
-        decimal: Decimal mark for cells that fit both marks.
+        decimal: Decimal mark to use if comma and point fit the cells equally well.
         currency: Currency that cells may have, or "".
-        units: Unit that cells may have -> factor of this unit.
+        units: Units that cells may have: unit -> factor by which the number is multiplied.
     """
 
     decimal: str = "."

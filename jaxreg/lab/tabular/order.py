@@ -15,11 +15,11 @@ _LEAST = 30
 
 
 def neighbours_alike(x: np.ndarray, y: np.ndarray, *, classes: bool) -> float | None:
-    """Return the ratio of distances between neighbouring rows and between random pairs of rows, or None if it is large.
+    """Return a number below `ALIKE` if neighbouring rows are similar, compared with random pairs of rows, else None.
 
-    The ratio is the median distance of neighbouring rows, divided by the median distance of random pairs of rows. A
-    file may be sorted by its target. So both rows of a pair have the same class, or targets in the same fifth of all
-    numbers.
+    The number is the median distance of neighbouring rows, divided by the median distance of random pairs of rows.
+    Both rows of each pair have the same class, or targets in the same fifth of all numbers. Otherwise, neighbouring
+    rows would look similar in every file that is sorted by its target.
 
     Args:
         x: Inputs, of shape (rows, inputs).

@@ -26,17 +26,17 @@ _INDEX = "__index_level_"
 def columns(raw: bytes, name: str, unread: Callable[[str], bool]) -> list[tuple[str, np.ndarray | Sequence[str]]]:
     """Return the columns of a Parquet file, as a list of (name, cells).
 
-    Cells are float64 numbers with NaN for missing cells, or text with "" for missing cells. All cells of a column that
-    is not read are "".
+    Columns of numbers become float64, with NaN for missing cells. All other columns become text, with "" for missing
+    cells. If a column is not read, all its cells are "".
 
     Args:
         raw: Content of the file.
         name: Name of the file, for messages.
-        unread: Function that returns whether a column name should not be read.
+        unread: Function of the name of a column, which returns True if the column should not be read.
 
     Raises:
-        ValueError: If the file is not a Parquet file, is damaged or too large, has a column that is neither numbers nor
-            text, or if pyarrow is not installed.
+        ValueError: If the file is not a Parquet file, is damaged or is too large. If a column has an unsupported type,
+            such as lists. If pyarrow is not installed.
     """
     if len(raw) < 12 or raw[:4] != _MARK or raw[-4:] != _MARK:
         raise ValueError(f"{name} is not a Parquet file, or is incomplete: the marker at its start or end is missing")

@@ -46,7 +46,7 @@ class TableError(ValueError):
 
     Args:
         sentences: One sentence per problem.
-        leave_out: Columns without which some of the problems disappear.
+        leave_out: Names of columns to leave out. Without them, some of the problems disappear.
     """
 
     def __init__(self, sentences: Sequence[str], leave_out: Sequence[str]):
@@ -73,12 +73,12 @@ def prepare(
         task: Type of the target; None infers it from the target.
         leave_out: Names of columns that are not used as inputs.
         names: Column names, for a file without a header row.
-        groups: Name of a column whose value is equal in rows that belong together, such as the rows of one person. The
-            column is not an input.
+        groups: Name of a column that has the same value in rows that belong together, such as the rows of one person.
+            The column is not an input.
         time: Name of a column with the time of each row. The column is not an input.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         TableError: If the table cannot be used. The error lists all problems.
     """
     file = Path(file)
@@ -100,12 +100,12 @@ def prepare_columns(
     """Encode the columns of a table that is already in memory. For a file, use `prepare`.
 
     Args:
-        columns: Table.
+        columns: Columns of the table.
         file: Path of the file, or a name for the table.
         name: Name of the target.
         task: Type of the target; None infers it from the target.
         leave_out: Names of columns that are not used as inputs.
-        groups: Name of a column whose value is equal in rows that belong together. The column is not an input.
+        groups: Name of a column that has the same value in rows that belong together. The column is not an input.
         time: Name of a column with the time of each row. The column is not an input.
 
     Raises:
@@ -169,9 +169,9 @@ def _depending(share: float | None) -> list[str]:
     if share is None:
         return []
     return [
-        f"neighbouring rows are alike: their distance is {share:.2f} times the distance of random rows. If such rows "
-        "belong together, such as rows of one person or one day, name the column of persons or days with "
-        f"{argument('groups')} or {argument('time')}. Otherwise the estimated score is too high"
+        f"neighbouring rows are alike: their distance is {share:.2f} times the distance of random rows. If they belong "
+        "together, such as the rows of one person or one day, the estimated score is too high. Then name the column of "
+        f"persons or days with {argument('groups')}, or a column of times with {argument('time')}"
     ]
 
 
@@ -179,8 +179,9 @@ def _with_way_out(problem: str, columns: Columns, known: str | None, name: str) 
     if known is not None or columns.headed:
         return problem
     return (
-        f"{problem}{'' if problem.endswith('?') else '.'} {name} has no header row, because its first row looks like "
-        f"data. Use one of these names for the target, or name the columns with {argument('names', *columns)}"
+        f"{problem}{'' if problem.endswith('?') else '.'} {name} has no header row: its first row looks like data. So "
+        "its columns are called c1, c2 and so on. Use one of these names for the target, or name the columns with "
+        f"{argument('names', *columns)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Training: `Problem` (static, shared by all runs), `Recipe` (traced, swept) and the training loop."""
+"""Training: the `Problem` that all runs share, the `Recipe` that a sweep varies, and the training loop."""
 
 from jaxreg.lab.training.loop import State, advance, begin, fit
 from jaxreg.lab.training.metrics import (

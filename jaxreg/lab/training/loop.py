@@ -1,8 +1,8 @@
 """The training loop: each run is a pure function of (problem, recipe, key).
 
-The problem is static: model, data, loss, number of epochs and batch size. The recipe is swept, and all its numbers are
-traced. The loop reads and writes no files. A diverged run raises no error, and its result includes the epoch at which
-it diverged.
+The problem is static: model, data, loss, number of epochs and batch size. A sweep varies the recipe, and all numbers of
+the recipe are traced. The loop reads and writes no files. A run that diverges raises no error. Its result includes the
+epoch at which it diverged.
 """
 
 from collections.abc import Callable
@@ -41,19 +41,22 @@ def fit(
 
     Raises:
         ValueError: If `problem` or `recipe` has the wrong type, or the data has no draw with this index. If `draw` is
-            an axis of a sweep, all its values are checked. Other traced numbers are not checked.
+            an axis of a sweep, all its values are checked. Any other traced `draw` is not checked.
 
     Returns:
-        A dict of arrays. The following ones are curves along `epoch`, with the points `problem.recorded`:
+        A dict of arrays. These arrays are curves along `epoch`, with one value for each epoch in `problem.recorded`:
 
-        - `train_loss`, `test_loss` and, if there are validation rows, `validation_loss`, without the penalty.
-        - The same for each metric, such as `test_accuracy`.
-        - `penalty` and `violation`. For rules of `jaxreg.keras`, `violation` is the distance by which the rule moves
-          the weights, Keras's ε included.
-        - `norm/<path>`, the Frobenius norm of each kernel.
+        - `train_loss` and `test_loss`: the mean loss, without the penalty. `validation_loss`, if there are validation
+          rows.
+        - `train_<name>`, `test_<name>` and `validation_<name>` for each metric, such as `test_accuracy`.
+        - `penalty`: the penalty of the weights.
+        - `violation`: the largest distance of a group of weights from its constraint set. For rules of `jaxreg.keras`,
+          it is the distance by which the rule moves the weights, including Keras's ε.
+        - `norm/<path>`: the Frobenius norm of each kernel.
 
-        `diverged_at` is the first epoch with a loss that is NaN or infinite, or -1. The evaluation after the last epoch
-        is included. With `keep`, the dict also has `params/<path>` for each leaf.
+        `diverged_at` is the first epoch with a loss that is NaN or infinite, or -1 if there is no such epoch. The
+        training loss after the last epoch counts too. With `keep`, the dict also has `params/<path>` for each weight
+        array.
 
     Example:
         >>> import jax, jaxreg as jr
@@ -110,7 +113,7 @@ class State(NamedTuple):
     Args:
         params: Tree of weight arrays.
         chain: State of the recipe's Optax chain.
-        diverged_at: First epoch with a loss that is NaN or infinite, or -1.
+        diverged_at: First epoch with a loss that is NaN or infinite; -1 if there is none.
     """
 
     params: Tree
@@ -135,13 +138,13 @@ def advance(
 ) -> State:
     """Continue the training of a run for `epochs` more epochs.
 
-    Several calls in sequence give the same training as one call of `fit`. Between the calls, strengths may be changed
-    and runs may be stopped.
+    Several calls of `advance` in sequence train like one call of `fit`. Between the calls, you can change strengths and
+    stop runs.
 
     Args:
-        problem: Problem passed to `begin`; its `epochs` is ignored.
-        recipe: Recipe with the same rules as the one passed to `begin`; its numbers may be different.
-        key: Key passed to `begin`.
+        problem: Problem that was passed to `begin`. Its number of epochs is ignored.
+        recipe: Recipe with the rules of the recipe that was passed to `begin`. The numbers may be different.
+        key: Key that was passed to `begin`.
         state: State after `trained` epochs.
         trained: Number of epochs so far.
         epochs: Number of epochs to add.

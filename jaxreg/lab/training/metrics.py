@@ -1,7 +1,7 @@
 """Losses and metrics: functions with one value per row, or with one value for all rows.
 
-A loss returns one value per row. A metric that is not a mean across rows returns one value for all rows. Examples are
-the equal error rate, which ranks all rows, and the root mean squared error.
+Losses return one value per row. So do metrics that are averaged over rows, such as the accuracy. Other metrics return
+one value for all rows, such as the equal error rate and the root mean squared error.
 """
 
 from collections.abc import Callable
@@ -18,19 +18,21 @@ outputs), and targets have shape (rows,) or (rows, outputs)."""
 def binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """Compute the cross-entropy of each row in nats, for one logit per row and targets 0 and 1.
 
-    This loss includes the sigmoid, which Keras's models apply to their output.
+    This loss applies the sigmoid to the outputs. In Keras, the last layer of a model usually applies the sigmoid.
 
     Raises:
-        ValueError: If there is not one output per row and one target per row.
+        ValueError: If the outputs do not have shape (rows, 1), or the targets do not have shape (rows,).
     """
     return optax.sigmoid_binary_cross_entropy(_single(outputs, targets, "binary_cross_entropy"), targets)
 
 
 def binary_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Return 1 for each correctly classified row (logit positive for target 1, negative for target 0), else 0.
+    """Return 1 for each correctly classified row, and 0 for each other row.
+
+    A row is classified as 1 if its logit is positive, and as 0 otherwise.
 
     Raises:
-        ValueError: If there is not one output per row and one target per row.
+        ValueError: If the outputs do not have shape (rows, 1), or the targets do not have shape (rows,).
     """
     return ((_single(outputs, targets, "binary_accuracy") > 0) == (targets > 0.5)).astype(jnp.float32)
 
@@ -38,14 +40,14 @@ def binary_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 def categorical_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """Compute the cross-entropy of each row in nats, for one logit per class and integer classes from 0.
 
-    The result is that of Keras's `sparse_categorical_crossentropy` with `from_logits=True`.
+    The result equals that of Keras's `sparse_categorical_crossentropy` with `from_logits=True`.
 
     Args:
         outputs: Logits, of shape (rows, classes).
         targets: Class of each row as an integer, of shape (rows,).
 
     Raises:
-        ValueError: If there are fewer than two outputs per row, or not one target per row.
+        ValueError: If there are fewer than two outputs per row, or the targets do not have shape (rows,).
         TypeError: If the targets are not integers.
 
     Example:
@@ -58,14 +60,14 @@ def categorical_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Arr
 
 
 def categorical_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Return 1 for each correctly classified row (the logit of its class is the largest), else 0.
+    """Return 1 for each row in which the target class has the largest logit, and 0 for each other row.
 
     Args:
         outputs: Logits, of shape (rows, classes).
         targets: Class of each row as an integer, of shape (rows,).
 
     Raises:
-        ValueError: If there are fewer than two outputs per row, or not one target per row.
+        ValueError: If there are fewer than two outputs per row, or the targets do not have shape (rows,).
         TypeError: If the targets are not integers.
     """
     _classes(outputs, targets, "categorical_accuracy")
@@ -117,19 +119,19 @@ def root_mean_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array
 
 
 def equal_error_rate(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Compute the equal error rate: the rate at which false positives and false negatives are equally frequent.
+    """Compute the equal error rate: the false-positive rate at the threshold where both error rates are equal.
 
-    Each output is ranked among the outputs of all rows, so the result is one number for all rows. Applying an
-    increasing function to the outputs, such as the sigmoid, does not change the result. The ROC curve is interpolated
-    linearly between neighbouring thresholds, and across tied outputs. The result is NaN if a class has no rows or an
-    output is NaN.
+    The second error rate is the false-negative rate. The result is one number for all rows, and depends only on the
+    ranking of the outputs. So the sigmoid of the outputs gives the same result. Between neighbouring thresholds, and
+    across tied outputs, the ROC curve is interpolated linearly. The result is NaN if a class has no rows or an output
+    is NaN.
 
     Args:
         outputs: Logits or other scores of class 1, of shape (rows, 1).
         targets: Classes 0 and 1, of shape (rows,).
 
     Raises:
-        ValueError: If there is not one output per row and one target per row.
+        ValueError: If the outputs do not have shape (rows, 1), or the targets do not have shape (rows,).
 
     Example:
         >>> import jax.numpy as jnp

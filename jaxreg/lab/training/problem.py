@@ -1,4 +1,4 @@
-"""`Problem`: the static part of a training, which all runs of a sweep share."""
+"""`Problem`: model, data, loss and number of epochs of a training, which are equal in all runs of a sweep."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,26 +15,26 @@ from jaxreg.lab.training.metrics import Measure, binary_accuracy, binary_cross_e
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
-    """Model, data, loss and number of epochs of a training run. All runs of a sweep share them.
+    """Model, data, loss and number of epochs of a training run. All runs of a sweep share one `Problem`.
 
     Args:
         model: Model to train.
         data: Training and test rows of one or many draws.
         epochs: Number of passes over the training rows.
         loss: Function that returns one value per row. The mean across rows is minimised. The default is for classes 0
-            and 1. For numbers, pass `squared_error`.
-        metrics: Name -> function. Metrics are reported like the loss, for each part of the data. A function returns one
-            value per row, to be averaged across rows, or one value for all rows.
-        batch_size: Number of rows per optimiser step. The rows are shuffled in each epoch unless one batch holds all of
-            them.
-        record_every: Number of epochs between two points of the curves; must divide `epochs`.
-        shuffle: Whether to shuffle the rows; False keeps their order, e.g. for a time series.
+            and 1. If the targets are numbers, pass `squared_error`.
+        metrics: Name -> function. Like the loss, metrics are recorded on the training, validation and test rows. A
+            function returns one value per row, or one value for all rows. Values per row are averaged.
+        batch_size: Number of rows per optimiser step.
+        record_every: Number of epochs between two points of the learning curves; must divide `epochs`.
+        shuffle: Whether to shuffle the rows in each epoch. False keeps their order, e.g. for a time series. Rows that
+            all fit into one batch are never shuffled.
 
     Raises:
         ValueError: If a field has the wrong type, a number is not positive, `record_every` does not divide `epochs`, or
-            a metric is named "loss". Also if the data holds NaN or infinity, or inputs and targets have different
-            numbers of rows. Also if a target is below 0 or above 1, and the loss is `binary_cross_entropy`. Traced data
-            is not checked.
+            a metric is named "loss". Also if there are no test rows, if inputs and targets have different numbers of
+            rows, or if the data holds NaN or infinity. Also if the loss is `binary_cross_entropy` and a target is below
+            0 or above 1. The values of traced data are not checked.
     """
 
     model: Model
@@ -110,7 +110,7 @@ class Problem:
             number, several = "squared_error, metrics={}", "categorical_cross_entropy and its accuracy as metrics="
             raise ValueError(
                 f"Problem: y_{part} holds {outside[0]:g}, but the loss is binary_cross_entropy, which needs classes 0 "
-                f"and 1; for other targets, pass a loss, such as loss={several if whole else number}"
+                f"and 1. For other targets, pass another loss, such as loss={several if whole else number}"
             )
 
     def _repr_html_(self) -> str:

@@ -1,4 +1,4 @@
-"""`Recipe`: the traced part of a training, with all numbers that a sweep may vary."""
+"""`Recipe`: the regularisers, optimiser and learning rate of a training run, which a sweep can vary."""
 
 from collections.abc import Callable
 
@@ -16,14 +16,14 @@ from jaxreg.lab.cards import card
 class Recipe:
     """Regularisers, optimiser and learning rate of a training run. A sweep can vary each number in a recipe.
 
-    The recipe is a pytree, and its numbers are the leaves.
+    A recipe is a pytree. Its leaves are its numbers.
 
     Args:
-        penalties: Rules for `jaxreg.penalize`, or None. The gradient of a penalty is added before the optimiser.
+        penalties: Rules for `jaxreg.penalize`, or None. Their gradients are added to the gradient of the loss.
         constraints: Rules for `jaxreg.project`, or None.
         learning_rate: A float, an array or an Optax schedule.
         optimizer: Function that takes the learning rate and returns an Optax transformation; Keras's Adam by default.
-            Static.
+            It is static, so it is not a leaf.
         decays: Rules for `jaxreg.decay`, or None. They apply decoupled weight decay as in AdamW, with any optimiser.
         proximals: Rules for `jaxreg.proximal`, or None. They apply the proximal step of a penalty after the optimiser.
 

@@ -1,4 +1,4 @@
-"""Kinds of problems, such as binary classification: their loss, metrics and wording."""
+"""Types of prediction problems, such as binary classification, with their losses and metrics."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Task(NamedTuple):
 
     Args:
         loss: Function that is minimised.
-        metrics: Functions by name that are reported next to the loss.
+        metrics: Further functions that are reported next to the loss: name -> function.
         words: Name of the loss, as it appears in a sentence of a report.
         unit: Unit of the loss; empty if it has none.
         classes: Whether the targets are classes. If False, they are numbers.
@@ -46,7 +46,7 @@ BINARY = Task(binary_cross_entropy, {"accuracy": binary_accuracy}, "cross-entrop
 """Binary classification: classes 0 and 1, predicted by one logit."""
 
 CLASSES = Task(categorical_cross_entropy, {"accuracy": categorical_accuracy}, "cross-entropy", "nats", classes=True)
-"""Classification: two or more classes, integers from 0, predicted by one logit each."""
+"""Classification: two or more classes, which are integers from 0. The network has one logit per class."""
 
 NUMBERS = Task(squared_error, {"rmse": root_mean_squared_error}, "squared error", "", classes=False)
 """Regression."""
