@@ -101,8 +101,7 @@ def convert_strength(
             `HALF_LIFE`.
         have: Convention of `strength`.
         want: Convention of the result.
-        peak: Largest learning rate. Needed if the decays of the two conventions at the peak are proportional to
-            different powers of it.
+        peak: Largest learning rate. Needed if the two conventions depend on the learning rate in different ways.
         steps: Number of optimiser steps of the training. Needed if only one of the conventions is `NORMALISED`.
         width: Number of inputs of the layer. Needed if only one of the conventions is `WIDTH_SCALED`.
 

@@ -303,7 +303,7 @@ def _of_one_layer(rule: Rule, leaf: Leaf, one: tuple[int, ...]) -> Rule:
     if not set(axes) <= set(one):
         raise ValueError(
             f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; expected only axes from {one}, the axes "
-            "of a single layer. The rule is applied to each layer of the stack, because it constrains singular values"
+            "of a single layer. The rule is applied to each layer of the stack separately"
         )
     closed = facts(rule).map_rules(
         lambda part: part if facts(part).axis is None or not has_groups(part) else _of_one_layer(part, leaf, one)

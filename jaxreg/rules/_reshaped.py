@@ -74,7 +74,7 @@ class Reshaped(Facts):
         return facts(self.rule).needs_order()
 
     def exact_rule(self) -> Any:
-        """Return this wrapper around the exact constraint, which returns the nearest point of the set."""
+        """Return a `Reshaped` of the same shape around the exact rule of the wrapped constraint."""
         return Reshaped(facts(self.rule).exact_rule(), self.shape)
 
     def wrapped_rule(self) -> Any:

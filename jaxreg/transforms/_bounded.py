@@ -170,7 +170,7 @@ class InflectionBound:
         return jnp.full_like(zero, jnp.inf), (zero, zero, jnp.zeros((), jnp.int32))
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the penalty when the growth of its running mean first slows down, else the bound unchanged."""
+        """Return the penalty as the new bound once the growth of its running mean slows down, else the old bound."""
         mean, growth, seen = memory
         looks = step % self.every == 0
         now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)
@@ -203,7 +203,7 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
     μ / η.
 
     The penalty meets the bound at the end of training, but may exceed the bound before. R(w) is measured before μ ∇R(w)
-    is subtracted. So with `L2(1.0)`, the final penalty is below the bound by a share of about 4 μ.
+    is subtracted. So with `L2(1.0)`, the final penalty is about (1 - 4 μ) times the bound.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. `L2(1.0)` gives a bound on ‖w‖².

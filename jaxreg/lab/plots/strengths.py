@@ -209,7 +209,7 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     if x not in values.coords or values[x].ndim != 1:
         raise ValueError(
             f"the values have the coordinates {list(map(str, values.coords))} and the dimensions {values.dims}; "
-            f"expected a one-dimensional coordinate {x!r}. Pass the name of another coordinate as x="
+            f"expected a one-dimensional coordinate {x!r}. Name another coordinate with x="
         )
     if not np.issubdtype(values[x].dtype, np.number):
         raise ValueError(

@@ -69,9 +69,9 @@ def report(
         form: `"html"` for a self-contained page, `"markdown"` for Markdown with its pictures in a folder next to it.
         baseline: For a sweep with one axis, the value of the axis that means no regulariser. All other settings are
             compared with this setting. None means no baseline. By default, the baseline is infinity on an axis that
-            contains infinity, and otherwise 0 on an axis that contains 0. But 0 is not taken if the axis has negative
-            values, or the name of a limit (such as `max_norm` or `radius`) or of a logarithm. The report states which
-            setting is the baseline.
+            contains infinity, and otherwise 0 on an axis that contains 0. But 0 is not the baseline on an axis
+            with negative values, nor on an axis that is named like a limit, such as `max_norm`, or like a logarithm.
+            The report states which setting is the baseline.
 
     Returns:
         Path of the report.

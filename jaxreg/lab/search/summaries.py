@@ -460,12 +460,12 @@ def constant_loss(search: Search) -> float:
 
 
 def plain_score(search: Search) -> float:
-    """Return the score on the outer folds that the chosen networks have when trained without a regulariser."""
+    """Return the score that the chosen networks reach on the outer folds without a regulariser."""
     return search.found.score.mean - search.found.score_gain.mean
 
 
 def plain_loss(search: Search) -> float:
-    """Return the loss on the outer folds that the chosen networks have when trained without a regulariser."""
+    """Return the loss that the chosen networks reach on the outer folds without a regulariser."""
     return search.found.loss.mean + search.found.loss_gain.mean
 
 

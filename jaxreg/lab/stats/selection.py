@@ -17,8 +17,8 @@ class OneStandardError:
     """Result of `one_standard_error`: the chosen regularisation strength, and the strength with the best mean score.
 
     Attributes:
-        strength: The chosen strength: the largest whose mean is within one standard error of `best_mean`. Of limits,
-            the smallest.
+        strength: The chosen strength. It is the largest strength whose mean is within one standard error of
+            `best_mean`. If the strengths are limits, it is the smallest such limit.
         label: Label of the chosen strength along its dimension, such as the name of a recipe.
         best: The strength with the best mean.
         best_mean: Mean at the strength `best`.
@@ -51,7 +51,8 @@ def one_standard_error(
         over: Name or names of the dimensions to average over, the outermost first: seeds within draws are
             `("draw", "seed")`.
         lower_is_better: Whether lower values are better. By default, the name of `values` decides, such as `val_loss`
-            or `val_accuracy`. Needed for any name that does not say it. Without a name, higher values are better.
+            or `val_accuracy`. Values without a name count as better if they are higher. For any other name, this
+            argument is required.
 
     Returns:
         A `OneStandardError`.
@@ -165,7 +166,8 @@ def nested_choice(
         over: Name or names of the dimensions of repeated runs, the outermost first: seeds within draws are
             `("draw", "seed")`.
         lower_is_better: Whether lower values are better. By default, the names of the arrays decide, such as
-            `val_loss` or `val_accuracy`. Needed for names that do not say it. Without names, higher values are better.
+            `val_loss` or `val_accuracy`. Values without a name count as better if they are higher. For any
+            other name, this argument is required.
 
     Returns:
         A `NestedChoice`.

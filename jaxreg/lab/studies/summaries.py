@@ -223,7 +223,7 @@ def published_gain(study: StudyResults, recipe: str) -> float:
 
 
 def share_of_published(study: StudyResults, recipe: str) -> float:
-    """Return a recipe's mean gain in accuracy over the draws of the data, divided by its gain on the published data.
+    """Return the gain in accuracy on fresh draws of the data, mean of all draws, as a share of the published gain.
 
     The result is NaN without published data, or if the gain measured on the published data is 0.
     """

@@ -72,8 +72,8 @@ def named(
         heading = [f"c{place + 1}" for place in range(width)]
         unnamed = set()
         notes.append(
-            f"{name} has no header row: its first row looks like data. So its columns are called c1 to c{width}. To "
-            f"give them other names, use {argument('names')}"
+            f"{name} has no header row, because its first row looks like data. Its columns are called c1 to c{width}; "
+            f"use {argument('names')} to name them"
         )
     unread = {place for place, column in enumerate(heading) if _unread(column, wanted, without)} | unnamed
     # Columns that are not read may share a name or have no name.

@@ -169,9 +169,9 @@ def _depending(share: float | None) -> list[str]:
     if share is None:
         return []
     return [
-        f"neighbouring rows are alike: their distance is {share:.2f} times the distance of random rows. If they belong "
-        "together, such as the rows of one person or one day, the estimated score is too high. Then name the column of "
-        f"persons or days with {argument('groups')}, or a column of times with {argument('time')}"
+        f"neighbouring rows are alike: their distance is {share:.2f} times the distance of random rows. If such rows "
+        "belong together, such as rows of one person or one day, name the column of persons or days with "
+        f"{argument('groups')} or {argument('time')}. Otherwise the estimated score is too high"
     ]
 
 
