@@ -234,10 +234,7 @@ def told(name, arguments, monkeypatch, capsys):
     return capsys.readouterr().out
 
 
-SLOW = {"width_descent", "norm_axis"}
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in SMALL])
+@pytest.mark.parametrize("name", SMALL)
 def test_a_headline_trains_in_a_small_form_and_is_told_again_from_its_dataset(name, tmp_path, monkeypatch, capsys):
     loaded = experiment(name)
     names = loaded["trained"].__globals__
