@@ -190,7 +190,8 @@ class _Rule(Facts):
             TypeError: If an argument is a schedule or another rule.
         """
         config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
-        config[CLASS] = _public_name(type(self))
+        if _public_name(type(self)).startswith("jaxreg."):  # Keras has no class with the name of a subclass
+            config[CLASS] = _public_name(type(self))
         for name, value in config.items():
             if any(map(callable, jax.tree.leaves(value, is_leaf=callable))):
                 raise TypeError(
@@ -210,7 +211,8 @@ class _Rule(Facts):
             TypeError: If the dict is from another class, such as `jaxreg.keras.MaxNorm` instead of `jaxreg.MaxNorm`.
         """
         config = dict(config)
-        if (saved := config.pop(CLASS, _public_name(cls))) != _public_name(cls):
+        saved = config.pop(CLASS, _public_name(cls))
+        if saved != _public_name(cls) and _public_name(cls).startswith("jaxreg."):
             raise TypeError(
                 f"the rule was saved as {saved}, but it is loaded as {_public_name(cls)}. Use {saved} in custom_objects"
             )

@@ -5,7 +5,7 @@ projections and penalties.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -255,6 +255,8 @@ class MinMaxNorm(Constraint):
         Keras 3.15 `constraints.MinMaxNorm`.
     """
 
+    convex: ClassVar[bool] = False
+
     min: Number = 0.0
     max: Number = 1.0
     rate: Number = 1.0
@@ -300,6 +302,8 @@ class UnitNorm(Constraint):
     Reference:
         Keras 3.15 `constraints.UnitNorm`.
     """
+
+    convex: ClassVar[bool] = False
 
     axis: Axis = static(default=0)
 

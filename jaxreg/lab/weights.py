@@ -153,7 +153,7 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
     for path, array in arrays.items():
         own, short = (_CELL.sub("", each) for each in (path, _HALF.sub(r"\1", path)))
         cuts = range(1 + own.count("/"))
-        ends = (each.split("/", cut)[cut] for cut in cuts for each in (own, short))
+        ends = (end for cut in cuts for each in (own, short) for end in _both_names(each.split("/", cut)[cut]))
         name = next((end for end in ends if end in wanted), own)
         if name in found:
             raise ValueError(f"two weights match {name}; expected only one. Remove {path} or the other weight")
@@ -314,12 +314,19 @@ def _norms(paths: Collection[str]) -> dict[str, str]:
         layer, _, leaf = path.rpartition("/")
         layers.setdefault(layer, set()).add(leaf)
     return {
-        f"{layer}/{leaf}".lstrip("/"): f"{layer}/{names[leaf]}".lstrip("/")
+        f"{layer}/{leaf}".lstrip("/"): f"{layer}/{(_NORM | _STATISTICS)[leaf]}".lstrip("/")
         for layer, found in layers.items()
-        for names in (_NORM, _STATISTICS)
-        if found <= set(names) and found & {"scale", "var"}
+        if found <= set(_NORM | _STATISTICS) and (found >= set(_NORM) or found >= set(_STATISTICS))
         for leaf in found
     }
+
+
+def _both_names(path: str) -> list[str]:
+    """Return a path, and the path with the other name of a weight of a normalisation: `norm/gamma`, `norm/scale`."""
+    layer, slash, leaf = path.rpartition("/")
+    names = _NORM | _STATISTICS
+    other = (names | {keras: flax for flax, keras in names.items()}).get(leaf)
+    return [path] if other is None else [path, layer + slash + other]
 
 
 def _in_keras(places: Collection[str]) -> dict[str, str]:

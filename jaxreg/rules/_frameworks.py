@@ -235,8 +235,9 @@ def _of_weight(place: Place) -> tuple[Axes, Axes, str, tuple[Reading, ...]]:
     found = known(stacked_on=stacked_on) or known()
     if source == "default" and len(shape) == 2 and shape[0] == shape[1] and bias in (None, shape[:1]):
         # The bias fits both ways. The layers beside this one may show that the units come first.
-        if layouts[0] == "io" and _units_first_beside(place):
-            return (1,), (), "bias", (Reading((0,)),)
+        units = _units_beside(place)
+        if units is not None and found[0].axes == (units,):
+            return (1 - units,), (), "bias", (Reading((units,)),)
         return *found[0], source, tuple(found[1:])
     if bias is not None and (source == "default" or _differ(shape, found)):
         fitting = known(bias, stacked_on=stacked_on)
@@ -250,8 +251,8 @@ def _of_weight(place: Place) -> tuple[Axes, Axes, str, tuple[Reading, ...]]:
     return *found[0], source, tuple(found[1:])
 
 
-def _units_first_beside(place: Place) -> bool:
-    # Whether the weights of this name in the layers beside this one have their units on the first axis.
+def _units_beside(place: Place) -> int | None:
+    # The axis of the units in the weights of this name in the layers beside this one, if all of them agree.
     bias = "b" if place.name in ("w", "w_i", "w_h") else "bias"
     found = [
         leaves[place.name].index(leaves[bias][0])
@@ -259,7 +260,7 @@ def _units_first_beside(place: Place) -> bool:
         if len(leaves.get(place.name, ())) == 2 and len(leaves.get(bias, ())) == 1
         if leaves[place.name].count(leaves[bias][0]) == 1
     ]
-    return bool(found) and all(axis == 0 for axis in found)
+    return found[0] if found and len(set(found)) == 1 else None
 
 
 def _differ(shape: Shape, found: list[Reading]) -> bool:

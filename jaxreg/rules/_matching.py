@@ -346,7 +346,7 @@ def _closest(pattern: str, found: list[Leaf]) -> str:
 
 def _own_names(pattern: str, found: list[Leaf]) -> str:
     # A kind knows the names that frameworks give. Suggest a pattern for the first array whose name it does not know.
-    wide = [leaf.path for leaf in found if len(jnp.shape(leaf.array)) > 1]
+    wide = [leaf.path for leaf in found if leaf.kind is Kind.OTHERS and len(jnp.shape(leaf.array)) > 1]
     if not isinstance(pattern, Kind) or not wide or pattern is not KERNELS:
         return ""
     layer, slash, name = wide[0].rpartition("/")

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, combinations, pairwise
 from typing import Any
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxreg._hyperparameters import rate_at
-from jaxreg._protocols import Constraint, Penalty, Rule, Rules, Tree, facts
+from jaxreg._protocols import Constraint, Penalty, Rule, Rules, Tree, facts, innermost
 from jaxreg.rules._evaluate import at_rule, distance, grouped, penalty
 from jaxreg.rules._matching import leaves, matches
 from jaxreg.transforms._base import Link, Watch, Wrapped, refuse_other_leaves
@@ -35,6 +36,8 @@ MIRRORED, REMOTE = (0.01, -0.01), (1e6, 3e6)
 
 For large weights, the decay outweighs other pulls. For small weights, pulls to 0 and to another point differ.
 """
+NEARER = 0.01
+"""Share of the distance that counts as nearer, for constraints that go only a share of the way in a step."""
 NEAR = 1e-12
 """Scale of weights that a proximal step with a threshold sets to 0. Other proximal steps only shrink them."""
 CLOSE = 0.05
@@ -106,7 +109,7 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
         try:
             run = _DryRun(tx, params)
         except TypeError as error:
-            if "required keyword-only argument" not in str(error):
+            if not re.search(r"required keyword-only argument.*'(value|grad|value_fn)'", str(error)):
                 raise
             raise TypeError(
                 f"jaxreg.check got an optimiser that needs more than gradients ({error}), such as a line search. Check "
@@ -232,14 +235,9 @@ class _DryRun:
             return [f"jaxreg.{link.name} does not change the weights of {_named(kept)}: {place}"]
         if grown:
             return [f"jaxreg.{link.name} makes the weights of {_named(grown)} grow: {place}"]
-        if link.name not in ARGUMENTS:
-            moved = jax.tree.map(jnp.add, self.start, self.effect(link, self.none, self.first))
-            before, after = (float(penalty(params, link.rules, 0)) for params in (self.start, moved))
-            if not after <= before:
-                return [
-                    f"jaxreg.{link.name} overshoots, so that its penalty rises from {before:.3g} to {after:.3g}: lower "
-                    "its strength, which is multiplied by the learning rate"
-                ]
+        if link.name not in ARGUMENTS and all(self._overshoots(link, scale) for scale in SCALES):
+            factor = "its strength" if link.name == "independent_decay" else "its strength or the learning rate"
+            return [f"jaxreg.{link.name} overshoots, so that its penalty rises in each step: lower {factor}"]
         if link.name in BESIDE:
             still, moving = (self.effect(link, g, self.first) for g in (self.none, self.gradient))
             apart = _minus(still, moving)
@@ -249,6 +247,15 @@ class _DryRun:
                     f"clipping, so it works like jaxreg.penalize: {place}"
                 ]
         return []
+
+    def _overshoots(self, link: Link, scale: float) -> bool:
+        # Whether steps of the link raise its penalty. Those of L1 do at a small scale, and those of a penalty
+        # that grows faster than a square at a large scale. A decay that is too strong does at every scale.
+        start = jax.tree.map(lambda w: (scale * w).astype(w.dtype), self.start)
+        free, moved = (self.moved(self.none, links, self.first, start) for links in ([], [link]))
+        moved = jax.tree.map(jnp.add, start, _minus(moved, free))
+        before, after = (float(penalty(params, link.rules, 0)) for params in (start, moved))
+        return math.isfinite(before) and not after <= before
 
     def zeros(self, link: Link) -> list[str]:
         """Report a proximal step that sets weights to 0 but does not hold them there against a small gradient.
@@ -376,10 +383,13 @@ class _DryRun:
                     jnp.max(distance(rule, each, [leaf.array for leaf in each], steps - 1), initial=0)
                     for each in (found, without)
                 )
-                share = jnp.min(jnp.asarray(rate_at(facts(rule).rate, jnp.asarray(steps - 1))))
-                # One call leaves the share 1 - rate of the distance. Half of the way is enough here.
-                if not away <= MET and not (share < 1 and away <= (1 - share / 2) * before):
-                    outside.append((rule, [leaf.path for leaf in found], bool(share < 1)))
+                # A rate may have a schedule, and the link that has it may count its steps otherwise.
+                rates = [
+                    jnp.min(jnp.asarray(rate_at(facts(innermost(rule)).rate, jnp.asarray(s)))) for s in range(steps)
+                ]
+                share = min(1.0, *map(float, rates))
+                if not away <= MET and not (share < 1 and away <= (1 - min(share, NEARER) / 2) * before):
+                    outside.append((rule, [leaf.path for leaf in found], share < 1))
             if outside:
                 (rule, paths, partial), *others = outside
                 more = f", nor do the constraints of {_others(sum(len(each[1]) for each in others))}" if others else ""

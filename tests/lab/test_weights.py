@@ -418,6 +418,19 @@ def test_normalisations_of_keras_follow_its_formula_in_flax():
     chex.assert_trees_all_equal({f"model/{path}": array for path, array in back.items()}, keras)
 
 
+def test_lone_weights_of_normalisations_keep_their_names_and_take_both():
+    ones, like = np.ones(2, np.float32), {"norm": {"scale": np.zeros(2, np.float32)}}
+    for name in ("scale", "gamma"):  # RMSNormalization of Keras has `scale`, LayerNormalization `gamma`
+        chex.assert_trees_all_equal(weights.from_keras(like, {f"model/norm/{name}": ones}), {"norm": {"scale": ones}})
+    assert set(weights.to_keras(like)) == {"norm/scale"}
+    lone = {"norm": {"bias": np.zeros(2, np.float32)}}
+    chex.assert_trees_all_equal(weights.from_keras(lone, {"norm/beta": ones}), {"norm": {"bias": ones}})
+    whole = {"norm": dict.fromkeys(("scale", "bias", "mean", "var"), np.zeros(2, np.float32))}
+    keras = {f"norm/{name}": ones for name in ("gamma", "beta", "moving_mean", "moving_variance")}
+    chex.assert_trees_all_equal(weights.from_keras(whole, keras), {"norm": dict.fromkeys(whole["norm"], ones)})
+    assert set(weights.to_keras(whole)) == set(keras)
+
+
 def test_two_weights_for_one_place_are_refused():
     with pytest.raises(ValueError, match=r"two weights match output/bias.* Remove b/output/bias"):
         weights.from_keras(LIKE, {"output/kernel": np.ones((3, 2)), "a/output/bias": np.ones(2), "b/output/bias": 0})

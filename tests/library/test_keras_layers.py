@@ -47,6 +47,12 @@ def test_a_configuration_is_of_one_of_two_classes_with_the_same_name():
         jr.MaxNorm.from_config(jr.keras.MaxNorm(1.0).get_config())
     assert jr.keras.MaxNorm.from_config(jr.keras.MaxNorm(1.0).get_config()) == jr.keras.MaxNorm(1.0)
 
+    class Own(jr.MaxNorm):
+        """A subclass, which may be found in another module when it is loaded."""
+
+    assert "from_jaxreg" not in Own(1.0).get_config()
+    assert Own.from_config(jr.MaxNorm(1.0).get_config()) == Own(1.0)
+
 
 @pytest.mark.parametrize("rule", [jr.MaxNorm(lambda step: 1.0), jr.Intersection(jr.MaxNorm(1.0), jr.NonNeg())])
 def test_what_a_configuration_cannot_hold(rule):

@@ -6,8 +6,10 @@ from collections.abc import Hashable
 import numpy as np
 import xarray as xr
 
-_LOWER = re.compile(r"(^|_)(loss|losses|error|errors|rmse|mse|mae|nll|perplexity|entropy|deviance|brier)(_|$)")
-_HIGHER = re.compile(r"(^|_)(accuracy|accuracies|f1|auc|auroc|r2|precision|recall|score|kappa|mcc|likelihood)(_|$)")
+_LOWER = re.compile(
+    r"(^|_)(loss|losses|error|errors|rmse|mse|mae|nll|neg\w*_likelihood|perplexity|ppl|cost|entropy|deviance|brier)(_|$)"
+)
+_HIGHER = re.compile(r"(^|_)(accuracy|accuracies|acc|f1|auc|auroc|r2|precision|recall|score|kappa|mcc|likelihood)(_|$)")
 _LIMIT = re.compile(r"(^|_)(limits?|max\w*|radius|radii|bounds?|upper|ceiling|clip|cap|ball|norm$)(_|$)")
 _LOGARITHM = re.compile(r"(^|_)(log\d*|ln|exponent|power)(_|$)|^log")
 

@@ -518,3 +518,16 @@ def test_axes_as_a_list_and_narrow_equations_that_agree_are_taken():
     third = jnp.full(3, 1 / 3, jnp.bfloat16)  # its coefficients are 0.2 % from a third
     agreed = jr.Intersection(jr.Hyperplane(third, 1 / 3), jr.SumTo(1.0))(w)
     np.testing.assert_allclose(agreed.sum(0), 1, atol=1e-2)
+
+
+@pytest.mark.parametrize("rule", [jr.keras.UnitNorm(), jr.keras.MinMaxNorm(0.5, 1.0)])
+def test_rules_of_keras_that_are_not_convex_are_refused(rule):
+    with pytest.raises(TypeError, match="is not convex"):
+        jr.Intersection(rule, jr.Box(0.0, 0.5))
+
+
+def test_an_intersection_with_the_max_norm_of_keras_is_judged_exactly():
+    both = jr.Intersection(jr.keras.MaxNorm(1.0, axis=0), jr.MaxNorm(1.0, axis=1))
+    params = {"kernel": np.array([[3.0, 0.0], [0.0, 0.5]], np.float32)}
+    np.testing.assert_allclose(jr.violation(params, {"kernel": both}), 2.0, rtol=1e-5)
+    assert jr.feasible({"kernel": np.array([[1.0, 0.0], [0.0, 0.5]], np.float32)}, {"kernel": both})

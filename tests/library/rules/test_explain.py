@@ -222,5 +222,12 @@ def test_a_square_kernel_is_read_like_the_layers_beside_it():
         rows = [row for row in jr.explain(params, jr.MaxNorm(1.0)) if row.rule is not None]
         assert [row.axes for row in rows] == [(1 - units[name],)] * len(own), name
         assert [bool(row.doubt) for row in rows] == [name == "first" and a == b for a, b in own], name
+        turned = [
+            {"weight": jnp.zeros(shape[::-1]), "bias": layer["b"]} for shape, layer in zip(own, params, strict=True)
+        ]
+        rows = [row for row in jr.explain(turned, jr.MaxNorm(1.0)) if row.rule is not None]
+        expected = [(1,)] if name == "alone" else [(units[name],)] * len(own)  # PyTorch has the units first
+        assert [row.axes for row in rows] == expected, name
+        rows = [row for row in jr.explain(params, jr.MaxNorm(1.0)) if row.rule is not None]
         sources = {row.source for row, (a, b) in zip(rows, own, strict=True) if a == b}
         assert sources == {"bias" if name == "first" else "default"}

@@ -432,6 +432,7 @@ def test_a_node_that_refuses_an_index_keeps_its_place():
         ([(jnp.ones((4, 8)), jnp.ones(8)), (jnp.ones((8, 1)), jnp.ones(1))], "[0-9]+/0"),
         ({"W1": jnp.ones((3, 4)), "b1": jnp.ones(4), "W2": jnp.ones((4, 3))}, "W[0-9]+"),
         ({"net.1": {"A2": jnp.ones((2, 2)), "c": jnp.ones(2)}}, r"net\.[0-9]+/A[0-9]+"),
+        ({"embed": {"embedding": jnp.ones((5, 2))}, "proj": {"wmat": jnp.ones((2, 3))}}, "proj/wmat"),
         ({"a1": jnp.ones((2, 2)), "a2": jnp.ones(2)}, "a1"),  # a pattern with digits would match a vector too
     ],
 )

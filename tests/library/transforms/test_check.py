@@ -188,6 +188,31 @@ def test_a_decay_that_overshoots_is_reported(strength, overshoots):
     assert [fault.partition(",")[0] for fault in jr.check(tx, PARAMS)] == ["jaxreg.decay overshoots"] * overshoots
 
 
+def test_a_penalty_that_is_no_square_does_not_overshoot_because_random_weights_are_large():
+    params = {"kernel": jnp.zeros((64, 64))}
+    assert jr.check(jr.regularize(optax.sgd(0.1), 0.1, decays=jr.Orthogonal(0.01)), params) == []
+    assert jr.check(jr.regularize(optax.sgd(0.1), 0.1, decays=jr.L1(0.01)), params) == []
+
+
+def test_a_rate_with_a_schedule_is_read_at_the_steps_of_its_link():
+    partly = jr.MinMaxNorm(0.5, 1.0, rate=optax.linear_schedule(0.01, 1.0, 8))
+    waiting = optax.MultiSteps(jr.regularize(optax.adam(RATE), constraints={"kernel": partly}), 4)
+    assert jr.check(waiting.gradient_transformation(), PARAMS) == []
+    folded = jr.Reshaped(jr.MinMaxNorm(0.5, 1.0, rate=0.1), shape=(2, -1))
+    assert jr.check(jr.regularize(optax.sgd(RATE), constraints={"kernel": folded}), {"kernel": jnp.zeros((4, 2))}) == []
+    slower = jr.regularize(optax.sgd(RATE), constraints=jr.MinMaxNorm(0.5, 1.0, rate=0.1))
+    assert jr.check(slower, PARAMS, jr.MinMaxNorm(0.5, 1.0, rate=0.5)) == []
+
+
+def test_an_error_of_a_rule_is_not_taken_for_a_line_search():
+    def rule(w, *, limit):
+        return w
+
+    with pytest.raises(TypeError, match="'limit'") as caught:
+        jr.check(optax.chain(optax.sgd(RATE), jr.project({"kernel": rule})), PARAMS)
+    assert "line search" not in str(caught.value)
+
+
 @pytest.mark.parametrize("tx", [optax.lbfgs(), optax.chain(optax.sgd(RATE), optax.contrib.reduce_on_plateau())])
 def test_an_optimiser_that_needs_the_loss_is_refused_in_one_sentence(tx):
     with pytest.raises(
