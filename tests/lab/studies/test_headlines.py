@@ -6,7 +6,7 @@ import runpy
 import shlex
 import sys
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import jax
@@ -615,6 +615,70 @@ def test_the_decision_chart_is_drawn_from_the_stored_ranks():
     chart = runpy.run_path(str(ROOT / "scripts" / "docs" / "chart.py"))
     assert [answer[1].split("(")[0] for answer in chart["trials"]()[:2]] == ["jr.L2", "jr.GroupLasso"]
     assert chart["OUT"].read_text("utf-8") == chart["chart"]()
+
+
+def lines_with(name, *words):
+    """The lines of what a headline found that have all these words."""
+    return [line for line in found(name).splitlines() if all(word in line for word in words)]
+
+
+def tables_of(name):
+    """The first cell of each row of the tables of a headline, a list per table."""
+    rows = [cells(line) for line in found(name).splitlines() if line.startswith("| ") and not line.startswith("| ---")]
+    starts = [place for place, row in enumerate(rows) if row[0] == "method"] + [len(rows)]
+    return [[row[0] for row in rows[a + 1 : b]] for a, b in pairwise(starts)]
+
+
+def test_what_the_page_on_the_choice_concludes_follows_from_its_figures():
+    name = "which_regulariser"
+    assert [table[0] for table in tables_of(name)] == ["L2", "L2"]  # rows are in the order of the mean rank
+    assert [table[-1] for table in tables_of(name)] == ["none", "none"]
+    assert (
+        "by the ranks of both runs, with the strength chosen most often: L2(0.03), group lasso(1), decay(3)"
+        in found(name)
+    )
+    assert len(lines_with(name, "the first 3 instead of all 9", "not shown")) == 2
+    assert (
+        len(lines_with(name, "choosing among all instead of none", "by \N{MINUS SIGN}0.5", "40 rows", "beyond chance"))
+        == 2
+    )
+    assert (
+        len(lines_with(name, "choosing among all instead of none", "by \N{MINUS SIGN}0.4", "160 rows", "beyond chance"))
+        == 2
+    )
+    assert len(lines_with(name, "at 40 rows differs from that at 160 rows by \N{MINUS SIGN}", "beyond chance")) == 2
+    assert len(lines_with(name, "early stopping instead of L2 changes it by +", "beyond chance")) == 4
+    assert len(lines_with(name, "160 rows", "L1 is better than L2 beyond chance on 0, worse on 4")) == 2
+    group = [line.split("beyond chance on ")[1][0] for line in lines_with(name, "160 rows, 4 tables", "group lasso")]
+    assert group == ["3", "1"]
+
+
+def test_what_the_page_on_the_league_concludes_follows_from_its_figures():
+    name = "league"
+    for table in tables_of(name):
+        between = table[: table.index("AdamW")]
+        assert table[:2] == ["Muon with decay", "Hyperball"]
+        assert {"CPR", "spectral caps", "unit norm", "max-norm", "Scion", "corrected decay"} <= set(between)
+        assert table[-1] == "none"
+    rows = [cells(line) for line in found(name).splitlines() if line.startswith("| ") and " decades" not in line]
+    figures = {}
+    for row in rows:
+        if row[0] not in ("method", "---"):
+            figures.setdefault(row[0], []).append(
+                [float(NUMBER.search(cell)[0].replace("\N{MINUS SIGN}", "-")) if cell else 0 for cell in row[2:]]
+            )
+    _, _, _, _, moves, breadths, saved = (
+        np.array([[run[at] for run in figures[m]] for m in figures]) for at in range(7)
+    )
+    place = {method: at for at, method in enumerate(figures)}
+    np.testing.assert_allclose(breadths[place["none"]], 0.7, atol=0.05)
+    np.testing.assert_allclose(breadths[place["AdamW"]], 1.2, atol=0.05)
+    np.testing.assert_allclose(saved[place["Hyperball"]], 100 / 6, atol=3)
+    np.testing.assert_allclose(moves[place["Hyperball"]], -0.6, atol=0.05)
+    assert (moves < -0.5).all()  # no method keeps its best rate
+    assert ((moves[place["AdamW"]] > -0.85) & (moves[place["AdamW"]] < -0.65)).all()
+    assert (moves[[place[m] for m in ("Scion", "corrected decay", "independent decay")]].mean(1) > -0.65).all()
+    assert len(lines_with(name, "the smallest or the largest strength for 0 of 11")) == 1
 
 
 def test_which_regulariser_validation_rows_choose_the_strength():
