@@ -377,7 +377,7 @@ def _left_out(found: Search, *, quick: bool, asked: int | None, usual: int) -> l
         left.append("another net on coded numbers")
     if not asked and plan.epochs and plan.epochs < usual:
         left.append(f"{usual - plan.epochs} of {usual} epochs")
-    if plan.repeats < Plan.repeats and not quick:
+    if plan.repeats < Plan.repeats and not (quick or found.setting.forward):
         left.append("a second repeat")
     return left
 

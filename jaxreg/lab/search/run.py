@@ -293,7 +293,8 @@ def search(
         heaviest = np.lexsort((-w, group))[np.searchsorted(np.sort(group), np.arange(group.max() + 1))]
         return deal(y[heaviest], count, rng, classes=classes > 0)[group]
 
-    plan = plan if clock is None else dataclasses.replace(plan, repeats=1)
+    if clock is not None or forward:  # by time, the folds of all repeats are the same: more of them say nothing new
+        plan = dataclasses.replace(plan, repeats=1)
     dealt = patterns[:, group] if folds is not None else np.stack([dealt_anew() for _ in range(plan.repeats)])
     if min(len(np.unique(each)) for each in dealt) < (FIRST if forward else 0) + plan.folds:
         raise ValueError("all rows of a fold have weight 0; expected a row with a weight above 0 in each fold")
@@ -338,7 +339,7 @@ def search(
     outer = _on_outer_folds(kinds, parts, results)
     if clock is not None:
         clock.repeat += perf_counter() - begun
-    while clock is not None and clock.goes_on(len(repeats)):
+    while clock is not None and not forward and clock.goes_on(len(repeats)):
         at, more = len(repeats), dealt_anew()[None]
         seed = int(np.random.default_rng([plan.seed, at]).integers(2**31))
         anew = [_dealt(kind, more, fill, seed) for kind in kinds]
@@ -357,9 +358,7 @@ def search(
         parts = splits(plan.repeats, plan.folds)
         kinds = [_dealt(kind, dealt, fill, plan.seed) for kind in kinds]
         table = table._replace(folds=kinds[0].table.folds)
-        results = [joined(each, forward=forward) for each in zip(*repeats, strict=True)]
-        if forward:  # the repeats have the same folds, and the model is the mean of all
-            outer = _on_outer_folds(kinds, parts, results)
+        results = [joined(each, forward=False) for each in zip(*repeats, strict=True)]
     scaled = [[scales(kind.setting, kind.table, part) for part in parts] for kind in kinds]
     tried = [candidate for kind in kinds for candidate in kind.tried]
     curves = [name for name in results[0] if not name.startswith("params/")]

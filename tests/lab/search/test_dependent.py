@@ -163,3 +163,12 @@ def test_groups_and_moments_may_be_of_any_type_that_has_an_order():
     for option, plain, other in (("time", moment, days), ("groups", moment // 5, names)):
         one, two = (search(x, y, CLASSES, plan, **{option: given}) for given in (plain, other))
         assert one.found.loss.mean == two.found.loss.mean
+
+
+@pytest.mark.parametrize("budget", [None, "60s"])
+def test_folds_in_the_order_of_time_are_counted_once(budget):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    plan = Plan(methods=("L2",), quick=True, hidden=8, epochs=5, folds=3, repeats=2)
+    found = search(x, (x[:, 0] > 0).astype(int), task=CLASSES, plan=plan, time=np.arange(60), budget=budget)
+    assert found.plan.repeats == 1
+    assert (found.found.score.n, found.found.loss.n) == (3, 3)
