@@ -622,11 +622,41 @@ def lines_with(name, *words):
     return [line for line in found(name).splitlines() if all(word in line for word in words)]
 
 
+def number(cell):
+    """The first number of a cell."""
+    return float(NUMBER.search(cell)[0].replace("\N{MINUS SIGN}", "-"))
+
+
 def tables_of(name):
     """The first cell of each row of the tables of a headline, a list per table."""
     rows = [cells(line) for line in found(name).splitlines() if line.startswith("| ") and not line.startswith("| ---")]
     starts = [place for place, row in enumerate(rows) if row[0] == "method"] + [len(rows)]
     return [[row[0] for row in rows[a + 1 : b]] for a, b in pairwise(starts)]
+
+
+def test_what_the_page_on_units_of_decay_concludes_follows_from_its_figures():
+    rows = [cells(line) for line in found("decay_units").splitlines() if line.startswith("| ") and "---" not in line]
+    heads = rows[0]
+    assert heads[1:7] == ["batch size", "learning rate", "epochs", "rows", "width", "width, rate/width"]
+    runs = [rows[1:8], rows[9:16]]
+    for run in runs:
+        moves = {row[0]: dict(zip(heads[1:], map(number, row[1:]), strict=True)) for row in run}
+        strength, step, epoch = (moves[unit] for unit in ("strength λ", "share per step ηλ", "share per epoch"))
+        assert -1 < strength["rows"] < -0.8  # nearly a decade
+        assert all(abs(strength[change]) < 0.5 for change in heads[1:7] if change != "rows")
+        assert (
+            abs(strength["learning rate"])
+            < 0.15
+            == min(0.15, *(abs(strength[c]) for c in heads[1:7] if c != "learning rate"))
+        )
+        assert step["learning rate"] > 1  # it grows with the rate
+        assert abs(step["width, rate/width"]) > 0.8
+        assert abs(epoch["rows"]) < 1 / 3 < abs(strength["rows"])
+        assert epoch["width"] == strength["width"]
+        assert abs(epoch["width, rate/width"]) > abs(strength["width, rate/width"])
+        assert abs(moves["normalised"]["epochs"]) > 0.8
+        assert abs(abs(moves["normalised"]["batch size"]) - 0.25) < 0.05
+        assert 0 < strength["width, rate/width"] < np.log10(4)  # the root of a 16-fold width
 
 
 def test_what_the_page_on_the_choice_concludes_follows_from_its_figures():
