@@ -150,6 +150,7 @@ class _DryRun:
         self.towards = [link for link in watch.links if link.name == "conditional_gradient"]
         self.wrapped = watch.wrapped
         self.gradients = (self.gradient, jax.tree.map(jnp.negative, self.gradient))
+        self._compiled: dict[frozenset[int], Callable[..., Any]] = {}  # steps by the links that are not skipped
         self._wait()
 
     def _wait(self) -> None:
@@ -158,8 +159,10 @@ class _DryRun:
         with Watch(without=self.links):
             self.first, self.along = 1, jnp.zeros(())
             self.points = points = [(self.start, self.tx.init(self.start))] * 2
+            later = _compiled(self._step)
             for step in range(1, IDLE + 1):
-                before, points = points, [self._step(*pair) for pair in zip(self.gradients, points, strict=True)]
+                forward = self._step if step == 1 else later
+                before, points = points, [forward(*pair) for pair in zip(self.gradients, points, strict=True)]
                 along = _dot(_minus(points[0][0], points[1][0]), self.gradient)
                 if along < 0 or (along > 0 and self.along == 0):
                     self.first, self.along, self.points = step, along, before
@@ -177,8 +180,11 @@ class _DryRun:
         params = self.start if start is None else start
         with Watch(without=[link for link in self.links if link not in only]):
             point = params, self.tx.init(params)
+            # An optimiser that waits takes many steps, and its branches would be compiled anew in each of them.
+            waits, key = self.first > 1, frozenset(map(id, only))
+            step = self._compiled.setdefault(key, _compiled(self._step)) if waits else self._step
             for _ in range(steps):
-                point = self._step(gradient, point)
+                point = step(gradient, point)
         return point[0]
 
     def effect(self, link: Link, gradient: Tree, steps: int) -> Tree:
@@ -409,6 +415,11 @@ class _DryRun:
 
     def _gradient(self, rules: Rules, at: Tree) -> Tree:
         return jax.tree.map(jnp.conj, jax.grad(lambda params: penalty(params, rules, 0))(at))
+
+
+def _compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+    # Each has a function of its own: JAX would trace equal ones once, whatever is skipped.
+    return jax.jit(lambda gradient, point: step(gradient, point))
 
 
 def _steps_per_weight(rule: Any, w: jax.Array) -> bool:

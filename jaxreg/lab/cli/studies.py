@@ -35,6 +35,9 @@ def run(
         quick: Whether to use the study's trial size instead of its full size.
         as_json: Whether to print JSON instead of tables.
     """
+    for name, number in size.items():
+        if number < 1:  # before the seconds that imports take
+            raise ValueError(f"{name} is {number}; expected a whole number of at least 1")
     from jaxreg.lab.report.compose import beside, write
     from jaxreg.lab.report.provenance import Source
     from jaxreg.lab.report.terminal import print_source, print_verdict

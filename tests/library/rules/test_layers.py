@@ -18,8 +18,8 @@ from helpers.stored_layers import stored
 import jaxreg as jr
 from jaxreg.rules._frameworks import Kind
 
-LIVE, STORED = live(), stored()
-CASES = LIVE | STORED
+LARGE = ["equinox", "haiku", "keras", "linen", "nnx", "torch"]
+FRAMEWORKS = [*LARGE, "e3nn_jax", "flowjax", "haliax", "paramax", "penzai"]
 WEIGHTS = (Kind.KERNELS, Kind.RECURRENT_KERNELS, Kind.EMBEDDINGS)
 STEPS = 20
 
@@ -33,7 +33,14 @@ def explained(case):
     return {row.path: row for row in jr.explain(case.tree, rules)}
 
 
-ROWS = {name: explained(case) for name, case in CASES.items()}
+@pytest.fixture(scope="module")
+def cases():
+    return live() | stored()
+
+
+@pytest.fixture(scope="module")
+def rows(cases):
+    return {name: explained(case) for name, case in cases.items()}
 
 
 def groups(shape, axes):
@@ -50,27 +57,27 @@ def verdict(row, axes):
     return "right" if right else "reported" if row.doubt or row.passed_over else "silently wrong"
 
 
-@pytest.mark.parametrize("framework", sorted({name.split()[0] for name in CASES}))
-def test_axes_are_right_or_reported(framework):
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_axes_are_right_or_reported(framework, cases, rows):
     wrong = []
-    for name, case in CASES.items():
+    for name, case in cases.items():
         if name.split()[0] == framework:
-            assert case.axes.keys() <= ROWS[name].keys(), name
-            found = {path: verdict(ROWS[name][path], axes) for path, axes in case.axes.items()}
-            wrong += [(name, path, ROWS[name][path].axes) for path, what in found.items() if what == "silently wrong"]
+            assert case.axes.keys() <= rows[name].keys(), name
+            found = {path: verdict(rows[name][path], axes) for path, axes in case.axes.items()}
+            wrong += [(name, path, rows[name][path].axes) for path, what in found.items() if what == "silently wrong"]
     assert not wrong, wrong
 
 
-def test_most_layers_are_told_apart():
+def test_most_layers_are_told_apart(cases, rows):
     """Reports are for what no tree tells; hardly a layer as it is made by default needs one."""
     found = {
-        name: {verdict(ROWS[name][path], axes) for path, axes in case.axes.items()} for name, case in CASES.items()
+        name: {verdict(rows[name][path], axes) for path, axes in case.axes.items()} for name, case in cases.items()
     }
     right = [name for name, each in found.items() if each == {"right"}]
-    assert len(CASES) >= 1400
-    assert len(right) >= 0.78 * len(CASES)
-    certain = [name for name in right if not any(ROWS[name][path].doubt for path in CASES[name].axes)]
-    assert len(certain) >= 0.65 * len(CASES)
+    assert len(cases) >= 1400
+    assert len(right) >= 0.78 * len(cases)
+    certain = [name for name in right if not any(rows[name][path].doubt for path in cases[name].axes)]
+    assert len(certain) >= 0.65 * len(cases)
     for name in (
         "keras Conv2DTranspose square",
         "keras DepthwiseConv2D times 2 without bias",
@@ -79,12 +86,12 @@ def test_most_layers_are_told_apart():
         assert name in certain
 
 
-def test_constraints_hold_with_the_axes_written_by_hand_after_every_step():
+def test_constraints_hold_with_the_axes_written_by_hand_after_every_step(cases, rows):
     """All cases at once: leaves that differ in sizes alone are one parameter, of the first one's shape."""
     asked, shapes = {}, {}
-    for name, case in CASES.items():
+    for name, case in cases.items():
         for path, axes in case.axes.items():
-            row = ROWS[name][path]
+            row = rows[name][path]
             if axes and row.rule is not None and not row.doubt:
                 key = (tuple(n == 1 for n in row.shape), row.axes, axes)
                 asked.setdefault(key, []).append(name)
@@ -120,7 +127,7 @@ def test_constraints_hold_with_the_axes_written_by_hand_after_every_step():
     assert len(keys) > 25
 
 
-def test_the_issue_by_name():
+def test_the_issue_by_name(rows):
     """The layers that people's projects came upon first."""
     expected = {
         "keras Conv2DTranspose square": ("conv2d_transpose/kernel", (0, 1, 3), "name"),
@@ -133,19 +140,18 @@ def test_the_issue_by_name():
         "equinox Linear of one's own": ("0/weight", (1,), "class"),
     }
     for name, (ending, axes, source) in expected.items():
-        (row,) = [row for path, row in ROWS[name].items() if path.endswith(ending) or path.split("/")[-1] == "kernel"]
+        (row,) = [row for path, row in rows[name].items() if path.endswith(ending) or path.split("/")[-1] == "kernel"]
         assert (row.axes, row.source, row.doubt) == (axes, source, ""), name
-    masked = ROWS["paramax masked onto 5"]
+    masked = rows["paramax masked onto 5"]
     assert masked["weight/args/0"].rule is None
     assert masked["weight/args/1"].axes == (1,)
     assert "Parameterize wraps it" in masked["weight/args/1"].doubt
 
 
-def test_every_framework_has_its_share():
-    counts = Counter(name.split()[0] for name in CASES)
-    large = {"linen", "nnx", "equinox", "haiku", "keras", "torch"}
-    assert counts.keys() == large | {"haliax", "penzai", "paramax", "flowjax", "e3nn_jax"}
-    assert min(counts[name] for name in large) >= 100
+def test_every_framework_has_its_share(cases):
+    counts = Counter(name.split()[0] for name in cases)
+    assert counts.keys() == set(FRAMEWORKS)
+    assert min(counts[name] for name in LARGE) >= 100
 
 
 @pytest.mark.parametrize("name", ["conv_transpose2d", "conv2d_transpose", "up/ConvTranspose2d_0"])
