@@ -43,18 +43,27 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
         >>> moons(range(2), test=70).x_test.shape
         (2, 70, 2)
     """
-    from sklearn.datasets import make_moons  # here: scikit-learn takes longer to import than everything else together
-
     states = list(states)
     if not states or train < 1 or test < 1 or validation < 0:
         raise ValueError(
             f"`moons`: got {len(states)} states, train={train}, validation={validation} and test={test}; expected at "
             "least 1 state, 1 training row and 1 test row"
         )
-    draws = [make_moons(n_samples=train + validation + test, noise=noise, random_state=state) for state in states]
+    draws = [_moons(train + validation + test, noise, state) for state in states]
     x = np.stack([points for points, _ in draws]).astype(np.float32)
     y = np.stack([labels for _, labels in draws]).astype(np.float32)
     return parted(x, y, train, validation)
+
+
+def _moons(rows: int, noise: float, state: int) -> tuple[np.ndarray, np.ndarray]:
+    # The numbers of `sklearn.datasets.make_moons`, without the second that the import of scikit-learn takes.
+    random = np.random.RandomState(state)
+    outer, inner = (np.linspace(0, np.pi, half) for half in (rows // 2, rows - rows // 2))
+    points = np.concatenate(
+        [np.stack([np.cos(outer), np.sin(outer)], 1), np.stack([1 - np.cos(inner), 1 - np.sin(inner) - 0.5], 1)]
+    )
+    order = random.permutation(rows)
+    return points[order] + random.normal(scale=noise, size=points.shape), (order >= rows // 2).astype(np.int64)
 
 
 def tutorial_moons() -> Data:

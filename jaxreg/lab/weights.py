@@ -169,6 +169,8 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
             "Moving statistics are not parameters: leave them out of `arrays`, and load them alone with the "
             "batch_stats of your model as `like`"
         )
+    elif all(path.endswith(_MOVING) for path in wanted):
+        advice = "`like` has moving statistics only: leave out all `arrays` except moving_mean and moving_variance"
     return filled(like, _split(places, _filled(wanted, found, advice)))
 
 

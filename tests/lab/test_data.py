@@ -7,7 +7,7 @@ import socket
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, make_moons
 from sklearn.preprocessing import StandardScaler
 
 from jaxreg.lab import (
@@ -173,6 +173,16 @@ def test_openml_reads_what_was_fetched_before(tmp_path, no_network):
     kept(tmp_path, 8, "size")
     y = openml(8, tmp_path)[1]
     np.testing.assert_array_equal(y, np.array([1.5, 2.5, np.nan], np.float32))
+
+
+@pytest.mark.parametrize("rows", [2, 7, 100, 4031])
+def test_moons_are_scikit_learns_to_the_last_bit(rows):
+    data = moons([0, 7], train=1, test=rows - 1, noise=0.3)
+    for draw, state in enumerate((0, 7)):
+        points, labels = make_moons(rows, noise=0.3, random_state=state)
+        x, y = (np.concatenate([part[each][draw] for part in data.parts().values()]) for each in (0, 1))
+        np.testing.assert_array_equal(x, points.astype(np.float32))
+        np.testing.assert_array_equal(y, labels)
 
 
 def test_openml_without_a_network_says_so(tmp_path, no_network):
