@@ -69,7 +69,8 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
     Returns:
         A dict from path to the largest distance, which is 0 if the constraint holds. An equality constraint counts as
         holding if it holds up to rounding. All leaves under one `jaxreg.TreeNorm` get one common number, their joint
-        distance. For the rules of `jaxreg.keras`, distances are measured from the limits without Keras's ε.
+        distance. The rules of `jaxreg.keras` divide by a norm plus a small constant ε, as Keras does. Their distances
+        are those of the same rules without ε.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
@@ -91,7 +92,8 @@ def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance:
     """Return the share of groups of weights that lie at the limit of their constraint.
 
     A group counts as at the limit if scaling by 1 + `tolerance` or by 1 - `tolerance` moves it out of the set. Groups
-    outside the set also count. For bounds on single weights, each weight is a group.
+    outside the set also count. For bounds on single weights, each weight w is a group. Such a weight is moved up and
+    down by `tolerance` · (|w| + 1e-6) instead of scaled. So a weight of 0 counts as at its limit if a bound is 0.
 
     Args:
         params: Tree of weight arrays.
@@ -170,7 +172,8 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
         step: Optimiser step at which to evaluate scheduled strengths. Needed only if there are schedules.
 
     Returns:
-        A dict from pattern to penalty. If `rules` is a single penalty, the keys are the kinds of kernels in the tree.
+        A dict from pattern to penalty, a scalar. If `rules` is a single penalty, the keys are `jaxreg.KERNELS` and
+        `jaxreg.RECURRENT_KERNELS`. A kind without any leaf in the tree has no key.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled strength needs `step`.

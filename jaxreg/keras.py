@@ -1,4 +1,4 @@
-"""Keras's own formulas for optimisers, a penalty and constraints, including its small constant ε.
+"""Keras's own formulas for optimisers, a penalty and constraints, including its small constant ε = 1e-7.
 
 The results equal those of Keras 3.15. Use this module only to reproduce Keras. All other modules compute exact
 projections and penalties.
@@ -44,11 +44,13 @@ def adam(
     """Return Keras's Adam, which adds ε before the bias correction, unlike `optax.adam`.
 
     Let m and v be the running means of the gradient and of its square. Step t is
-    w ← w - η √(1 - b2ᵗ) / (1 - b1ᵗ) · m / (√v + ε). It equals Keras's step up to rounding.
+    w ← w - η √(1 - b2ᵗ) / (1 - b1ᵗ) · m / (√v + ε). The result differs from Keras only by rounding.
 
-    `optax.adam(eps=1e-7)` corrects v before it adds ε. In the formula above, this multiplies ε by √(1 - b2ᵗ). In the
-    first step the factor is 1/32, and the steps of Optax and Keras differ by up to 0.7 η, for gradients near 6e-7. For
-    gradients above 0.01, they differ by less than 0.001 η.
+    `optax.adam(eps=1e-7)` corrects v before it adds ε. So its step is the formula above with ε · √(1 - b2ᵗ) in place of
+    ε. In the first step, with the default b2, the factor √(1 - b2ᵗ) is 1/32. For gradients near 6e-7, the first steps
+    of Optax and Keras then differ by up to 0.7 η. For gradients above 0.01, they differ by less than 0.001 η.
+
+    This function is the default `optimizer` of `jaxreg.lab.Recipe`.
 
     Args:
         learning_rate: η: a float, an array or an Optax schedule.
@@ -96,7 +98,8 @@ def adamw(
 ) -> optax.GradientTransformation:
     """Return Keras's AdamW, which decays every weight, including biases.
 
-    Each step is the decay w ← w - η λ w, followed by a step of Keras's Adam.
+    Each step is the decay w ← w - η λ w, followed by a step of Keras's Adam. Here η is the learning rate and λ the
+    weight decay.
 
     To reproduce Keras's `exclude_from_weight_decay`, use `optax.partition` with `adam` for the excluded weights.
 
@@ -139,8 +142,8 @@ def adamw(
 class OrthogonalRegularizer(Penalty):
     """Keras's penalty on non-orthogonal rows or columns: factor · mean |cosine| of all pairs.
 
-    A row or column of zeros counts as orthogonal to all others. Its gradient is 0, but NaN in Keras. A matrix with a
-    single row or column to compare costs 0.
+    A row or column of zeros counts as orthogonal to all others. The gradient of the penalty is 0 at these zeros. In
+    Keras, it is NaN. If there is only one row or column to compare, there are no pairs, and the penalty is 0.
 
     Args:
         factor: Strength, at least 0.
@@ -189,7 +192,7 @@ class OrthogonalRegularizer(Penalty):
 
 @hyperparameters
 class MaxNorm(Constraint):
-    """Keras's MaxNorm, which adds ε to each norm. So groups of weights below the limit shrink slightly too.
+    """Keras's MaxNorm, which divides by norm + ε, with ε = 1e-7. So groups below the limit shrink slightly too.
 
     Each group w_j becomes w_j · clip(‖w_j‖, 0, limit) / (ε + ‖w_j‖).
 
@@ -224,13 +227,13 @@ class MaxNorm(Constraint):
         return (x * (jnp.clip(norms, 0, self.limit) / (EPSILON + norms))).astype(w.dtype)
 
     def exact_rule(self) -> Any:
-        """Return the constraint without ε: `jaxreg.MaxNorm` with the same limit."""
+        """Return `jaxreg.MaxNorm` with the same limit and axis. Its formula has no ε, so it projects exactly."""
         return exact.MaxNorm(self.limit, self.axis)
 
 
 @hyperparameters
 class MinMaxNorm(Constraint):
-    """Keras's MinMaxNorm, which adds ε to each norm. So groups of weights within the limits shrink slightly too.
+    """Keras's MinMaxNorm, which divides by norm + ε, with ε = 1e-7. So groups within the limits shrink slightly too.
 
     Each group w_j becomes w_j · (rate · clip(‖w_j‖, min, max) + (1 - rate) ‖w_j‖) / (ε + ‖w_j‖).
 
@@ -280,13 +283,16 @@ class MinMaxNorm(Constraint):
         return dataclasses.replace(self, rate=1.0)
 
     def exact_rule(self) -> Any:
-        """Return the constraint without ε: `jaxreg.MinMaxNorm` with the same limits."""
+        """Return `jaxreg.MinMaxNorm` with the same limits and axis, and rate 1.
+
+        Its formula has no ε, so it projects exactly.
+        """
         return exact.MinMaxNorm(self.min, self.max, axis=self.axis)
 
 
 @hyperparameters
 class UnitNorm(Constraint):
-    """Keras's UnitNorm, which adds ε to each norm. So a group of zeros stays zero.
+    """Keras's UnitNorm, which divides by norm + ε, with ε = 1e-7. So a group of zeros stays zero.
 
     Each group w_j becomes w_j / (ε + ‖w_j‖).
 
@@ -313,5 +319,5 @@ class UnitNorm(Constraint):
         return (x / (EPSILON + jnp.sqrt(jnp.sum(squares(x), self.axis, keepdims=True)))).astype(w.dtype)
 
     def exact_rule(self) -> Any:
-        """Return the constraint without ε: `jaxreg.UnitNorm`."""
+        """Return `jaxreg.UnitNorm` with the same axis. Its formula has no ε, so it projects exactly."""
         return exact.UnitNorm(self.axis)

@@ -37,12 +37,13 @@ GROWTH = 1.02
 
 
 class Solution(NamedTuple):
-    """Result of `jaxreg.solve`: weights, loss plus penalties, and an upper bound on the distance from the minimum.
+    """Result of `jaxreg.solve`: weights, value of loss + penalties, and an upper bound on value - minimum.
 
     Args:
         params: Weights after the last step, a tree like the initial weights.
         value: Loss plus penalties at `params`, a scalar.
-        gap: Upper bound on the difference between `value` and the minimum; infinite if there is no bound.
+        gap: Upper bound on `value` minus the minimum of loss + penalties. Infinite if a rule has no formula for this
+            bound. Only an estimate if a leaf has no rule.
         residual: Norm of the proximal gradient step divided by the step size; 0 at a minimum.
         steps: Number of steps, including steps that the line search rejected.
         converged: True if the gap is at most the tolerance. If the gap is infinite, the residual is compared instead.
@@ -84,19 +85,24 @@ def solve(
     """Minimise loss + penalties subject to the constraints, by accelerated proximal gradient steps.
 
     The method is FISTA with a backtracking line search. It restarts the momentum whenever the momentum points uphill.
-    The method stops when the duality gap is at most `tolerance`. Some rules have no gap, for example rules that are not
-    convex. With such a rule, the method stops when the residual is at most `tolerance`.
+    The method stops when the duality gap is at most `tolerance`. With some rules, the gap cannot be computed and is
+    infinite. Examples are rules that are not convex, and constraints to an unbounded set, such as `NonNeg`. With such a
+    rule, the method stops when the residual is at most `tolerance`.
 
     The function works under `jax.jit` and `jax.vmap`. Use `vmap` over strengths, folds or initial weights to solve
     thousands of problems together.
 
     The solution can be differentiated with respect to strengths, limits and all other inputs of `loss` and `rules`, by
     the implicit function theorem. The derivatives are correct if the minimum is unique. They need memory for a dense
-    matrix with one row and one column per weight. `value`, `gap` and `steps` have no derivatives.
+    matrix with one row and one column per weight. Only `params` has derivatives: those of `value`, `gap`, `residual`
+    and `steps` are 0.
 
-    The gap is a valid bound if the loss is convex and at least `floor` everywhere. For a leaf without a rule, no bound
-    is known. As an estimate, this leaf adds the norm of its gradient times (1 + the norm of the leaf) to the gap. In
-    float32, a gap below about 1e-5 of the value is lost in rounding. For smaller gaps, set
+    The gap is an upper bound on value - minimum if the loss is convex and at least `floor` everywhere, and each leaf
+    has a rule. A leaf without a rule makes the gap an estimate: this leaf adds the norm of its gradient times
+    (1 + the norm of the leaf).
+
+    In float32, rounding errors of the gap are about 1e-5 of the value. If the value is above 0.1, the default
+    `tolerance` may therefore be out of reach. Use a larger `tolerance`, or compute in float64 with
     `jax.config.update("jax_enable_x64", True)`.
 
     Args:
@@ -104,11 +110,12 @@ def solve(
         rules: Constraints, or penalties with a proximal step. Pass a dict from path pattern to rule, or one rule for
             all kernels; see `jaxreg.explain`.
         params: Initial weights, a tree of arrays.
-        tolerance: The method stops when the gap (or the residual, without a gap) is at most this number. At least 0: a
+        tolerance: Largest gap at which the method stops, or largest residual if the gap is infinite. At least 0: a
             float or an array.
-        max_steps: Maximum number of steps. It is checked at every tenth step.
-        floor: Lower bound of the loss, such as the smallest sum of squares in a regression. The gap becomes smaller if
-            this bound is close to the minimum of the loss without rules. The method then stops earlier.
+        max_steps: Maximum number of steps, rounded up to a multiple of 10.
+        floor: Lower bound of the loss over all weights. At the minimum of loss + penalties, the penalties are at most
+            `value` - `floor`. The gap uses this limit, so a higher floor makes the gap smaller, and the method stops
+            earlier. The best floor is the smallest loss without rules, such as that of least squares in a regression.
 
     Returns:
         A `Solution`. If `converged` is False, the method stopped after `max_steps` steps or at a NaN.

@@ -22,7 +22,26 @@ __all__ = ["Meaning", "convert_strength"]
 
 
 class Meaning(enum.Enum):
-    """Convention for a weight-decay strength: the formula of the decay, and the optimisers that use this formula."""
+    """Enumeration of the conventions for a weight-decay strength λ.
+
+    Under each convention, one optimiser step shrinks a weight by the share below. For the penalties `SQUARES` and
+    `HALF_SQUARES`, it is the share in plain gradient descent. In the formulas, η is the learning rate, P its peak, T
+    the number of steps of the training, and N the number of inputs of the layer.
+
+    Attributes:
+        SQUARES: Penalty λ · Σw², as in `jaxreg.L2` and Keras's L2. The share is 2ηλ.
+        HALF_SQUARES: Penalty λ/2 · Σw², as in `weight_decay` of PyTorch's SGD and Adam. The share is ηλ.
+        LR_SCALED: AdamW of PyTorch, Optax and Keras, or `jaxreg.decay` with `L2(λ / 2)`. The share is ηλ.
+        INDEPENDENT: The AdamW paper, or `jaxreg.independent_decay` with `L2(λ / 2)`. The share is λ · η / P.
+        NORMALISED: The appendix of the AdamW paper. The share is λ / √T · η / P.
+        CORRECTED: AdamC, or `jaxreg.corrected_decay` with `L2(λ / 2)`. The share is λη² / P.
+        SQUARED_LR: PaLM. The share is λη².
+        WIDTH_SCALED: Transfer of strengths across widths. The share is ηλ · √N.
+        TIME_SCALE: Number of steps in which a weight shrinks by about a factor of e. The share at the peak is 1 / λ.
+        HALF_LIFE: Number of steps in which a weight shrinks by half. The share at the peak is 1 - ½^(1/λ).
+        ROTATION: Angle in radians by which one step of AdamW rotates the weights in equilibrium. The share at the peak
+            is λ² / 2.
+    """
 
     SQUARES = "penalty of strength · Σw²: jaxreg.L2, Keras's L2"
     HALF_SQUARES = "penalty of strength/2 · Σw², coupled decay: weight_decay of PyTorch's SGD and Adam"
@@ -88,13 +107,15 @@ def convert_strength(
 ) -> Number:
     """Convert a weight-decay strength to another convention, so that one step shrinks weights by the same factor.
 
-    With a constant learning rate, the result is exact at every step. With a schedule, the result is exact at the peak
-    of the learning rate. At other steps the decays may differ, because some are proportional to the schedule and others
-    to its square.
+    `jaxreg.Meaning` lists the conventions and their formulas.
 
-    For `SQUARES` and `HALF_SQUARES`, the result holds for plain gradient descent and for `jaxreg.decay`. It does not
-    hold if the gradient of the penalty passes through an adaptive optimiser such as Adam. Such a training has no
-    equivalent in another convention.
+    With a constant learning rate, the result is exact at every step. With a schedule, the result is exact at the peak
+    of the learning rate. At other steps the decays may differ. `CORRECTED` and `SQUARED_LR` decay in proportion to the
+    square of the learning rate, and all other conventions in proportion to the learning rate itself.
+
+    `SQUARES` and `HALF_SQUARES` are penalties. For them, the result holds for plain gradient descent and for
+    `jaxreg.decay`. It does not hold if the gradient of the penalty passes through an adaptive optimiser such as Adam.
+    Such a training has no equivalent in another convention.
 
     Args:
         strength: Strength to convert: a float or an array. It must be above 0 if `have` or `want` is `TIME_SCALE` or
@@ -114,6 +135,9 @@ def convert_strength(
         TypeError: If `have` or `want` is not a `Meaning`.
 
     Example:
+        AdamW's decay 0.01 · w is the gradient of the penalty 0.005 · Σw². In the second conversion, the result is
+        0.5 / √10,000 / 0.01, which happens to be 0.5 again.
+
         >>> import jaxreg as jr
         >>> jr.convert_strength(0.01, jr.Meaning.LR_SCALED, jr.Meaning.SQUARES)  # AdamW's 0.01 is decay(L2(0.005))
         0.005
@@ -123,10 +147,10 @@ def convert_strength(
         10000.0
 
     Reference:
-        Loshchilov and Hutter, Decoupled weight decay regularization, 2019, appendix B; Chowdhery et al., PaLM, 2022;
-        Wang and Aitchison, How to set AdamW's weight decay as you scale model and dataset size, 2024 (time scale);
-        Kosson, Messmer and Jaggi, Rotational equilibrium, 2023 (rotation); Fan et al., Robust layerwise scaling rules
-        by proper weight decay tuning, 2025 (width).
+        Loshchilov and Hutter, Decoupled weight decay regularization, 2019, appendix B (`NORMALISED`); Chowdhery et al.,
+        PaLM, 2022 (`SQUARED_LR`); Wang and Aitchison, How to set AdamW's weight decay as you scale model and dataset
+        size, 2024 (`TIME_SCALE`); Kosson, Messmer and Jaggi, Rotational equilibrium, 2023 (`ROTATION`); Fan et al.,
+        Robust layerwise scaling rules by proper weight decay tuning, 2025 (`WIDTH_SCALED`).
     """
     for name, meaning in (("have", have), ("want", want)):
         if not isinstance(meaning, Meaning):

@@ -60,11 +60,11 @@ class NonNeg(Constraint):
         return jnp.where(w < 0, jnp.zeros_like(w), w)
 
     def bounds(self) -> Limits:
-        """Return the lower and the upper bound of every weight."""
+        """Return 0 and infinity, the lower and the upper bound of every weight."""
         return 0.0, np.inf
 
     def needs_order(self) -> bool:
-        """Return True: complex weights are rejected, because they cannot be compared with bounds."""
+        """Return True: the constraint rejects complex weights, because complex numbers have no order."""
         return True
 
 
@@ -105,18 +105,22 @@ class Box(Constraint):
         return clip(w, self.low, self.high)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the minimiser z of ⟨direction, z⟩ over the set. The bounds must be finite."""
+        """Return the minimiser z of ⟨direction, z⟩ over the set. The bounds must be finite.
+
+        An entry of z is `low` if its direction is positive, and `high` if its direction is negative. If its direction
+        is 0, the entry is the number from `low` to `high` that is nearest to 0.
+        """
         x = wide(direction)
         low, high = (jnp.asarray(bound, x.dtype) for bound in self.bounds())
         ends = jnp.where(x > 0, low, jnp.where(x < 0, high, jnp.abs(x)))
         return clip(ends.astype(direction.dtype), self.low, self.high)
 
     def bounds(self) -> Limits:
-        """Return the lower and the upper bound of every weight."""
+        """Return `low` and `high`, the bounds of every weight."""
         return self.low, self.high
 
     def needs_order(self) -> bool:
-        """Return True: complex weights are rejected, because they cannot be compared with bounds."""
+        """Return True: the constraint rejects complex weights, because complex numbers have no order."""
         return True
 
 
@@ -160,5 +164,5 @@ class LinfBall(Constraint):
         return self((-as_wide(self.radius, x) * jnp.sign(x)).astype(direction.dtype))
 
     def bounds(self) -> Limits:
-        """Return the lower and the upper bound of every weight."""
+        """Return -radius and radius, the lower and the upper bound of every weight."""
         return -self.radius, self.radius

@@ -36,8 +36,11 @@ def conv_norm(
     With any other padding or stride, an iteration computes the norm with a relative error of at most 1e-4. The
     iteration is LOBPCG on AᵀA, where A is the matrix of the convolution.
 
-    For a convolution in groups of channels, the result is an upper bound. The spectral norm of the kernel as a matrix
-    is a different number: see the page on Lipschitz bounds in the documentation.
+    For a convolution in groups of channels, pass the kernel as it is, of shape (*window, inputs / groups, units). The
+    result is then an upper bound on the norm.
+
+    The spectral norm of the kernel as a matrix is a different number: see the page on Lipschitz bounds in the
+    documentation.
 
     To penalise the norm, use a function of one array as the penalty, such as
     `lambda w: 0.01 * jr.conv_norm(w, (32, 32)) ** 2`.
@@ -234,7 +237,7 @@ class ConvNorm(Constraint):
 
     @partitioned()
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Scale `w` down to the limit. An array that is already in the set is returned unchanged."""
+        """Return `w`, scaled down if the norm exceeds the limit. An array in the set is returned unchanged."""
         if w.size == 0:
             return w
         axes = group_axes(w.ndim, self.axis)
@@ -255,5 +258,9 @@ class ConvNorm(Constraint):
         return jnp.where(inside, w, scaled.astype(w.dtype))
 
     def operator_bound(self, places: int) -> Number:
-        """Return the limit on the operator norm, plus a margin for the error of the computed norm."""
+        """Return an upper bound on the operator norm of a layer that satisfies the constraint: 1.0001 · `limit`.
+
+        The margin covers the error of the computed norm. `places`, the number of positions in the window of the
+        convolution, does not change the bound.
+        """
         return self.limit * (1 + LOWERED)

@@ -33,26 +33,29 @@ ITERATIONS = 200
 
 @hyperparameters
 class Intersection(Constraint):
-    """Intersection of several constraints. The projection is the nearest array that satisfies all of them.
+    """Intersection of several constraints, with a projection onto the arrays that satisfy all of them.
 
-    The projection is exact for the following combinations. "Bounds" stands for `NonNeg`, `Box` and `LinfBall`.
+    The result is the nearest array in the intersection for the following combinations. "Bounds" stands for `NonNeg`,
+    `Box` and `LinfBall`. "Limits on norms" are `MaxNorm`, `MaxRMS`, `MinMaxNorm` and `UnitNorm`, of which the last two
+    are not convex.
 
     - several bounds
-    - bounds with limits on norms, including the non-convex `UnitNorm` and `MinMaxNorm`. All limits must apply to the
-      norms of the same groups of weights
+    - bounds with limits on norms. All limits must apply to the norms of the same groups of weights
     - bounds with one `Simplex`, `SumTo` or `Hyperplane`
     - `SumTo` with limits on the norms of the same groups, such as zero mean and unit norm
     - `NonNeg` with `L1Ball`
     - `Sparse` or `NMSparse` with `NonNeg`
-    - `Sparse` or `NMSparse` with one `L1Ball`, `MaxNorm`, `MaxRMS` or `Simplex` of the same or larger groups
+    - `Sparse` or `NMSparse` with one `L1Ball`, `MaxNorm`, `MaxRMS` or `Simplex`, and possibly `NonNeg`. Each group of
+      the second constraint must consist of one or more whole groups of the first
 
-    Other combinations of convex sets use 200 rounds of Dykstra's algorithm. For two sets, momentum accelerates the
-    algorithm. Afterwards the last constraint holds exactly. The other constraints hold only as far as the algorithm has
-    converged. `jaxreg.violation` returns the remaining distance.
+    For other combinations of convex sets, the result is approximate. It is computed by 200 rounds of Dykstra's
+    algorithm, with momentum if there are two sets. The last constraint then holds exactly. The others hold only as far
+    as the algorithm has converged. `jaxreg.violation` returns the remaining distance.
 
     The derivative of the result is the derivative of the projection. For a set without interior, such as a sphere, this
-    derivative is tangent to the set. If an array in the set has a weight that equals its bound, the projection has no
-    derivative by this weight. The weight then gets the derivative of a weight between the bounds.
+    derivative is tangent to the set. If an array in the set has a weight exactly at its bound, the projection is not
+    differentiable there. With bounds alone, or bounds with limits on norms, the derivative is then computed as if the
+    weight were strictly between its bounds. In other combinations, the weight may count as fixed at its bound instead.
 
     Args:
         *parts: Constraints, or functions that project onto a convex set. If a part is an intersection, its own parts
@@ -60,12 +63,14 @@ class Intersection(Constraint):
         axis: Axes of one group of weights, for parts without an `axis` of their own.
 
     Raises:
-        TypeError: If a part is not callable, or is a constraint on several arrays together. Also if a part is not
-            convex and no exact projection is known. If the axes of the groups decide this, the error is raised when the
-            intersection is called.
-        ValueError: If there are no parts, if the rate of a `MinMaxNorm` is not 1, or if no weights have all required
-            sums. When called, if no weights within the bounds have the required sum or norm. Traced limits and other
-            combinations of sets are not checked. If no array lies in all sets, `jaxreg.violation` is above 0.
+        TypeError: If a part is not callable, or is a constraint on several arrays together, such as `TreeNorm`. Also if
+            a part is not convex and the combination is not in the list above. Groups can be compared only when the
+            shape of the weights is known. So if the groups do not fit, the error is raised when the intersection is
+            called.
+        ValueError: If there are no parts, if the rate of a `MinMaxNorm` is not 1, or if the required sums contradict
+            each other. When the intersection is called, if the required bounds, norms and sums contradict each other.
+            Traced limits are not checked, and contradictions between other kinds of sets are not detected. If no array
+            lies in all sets, `jaxreg.violation` of the result is above 0.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
@@ -160,17 +165,24 @@ class Intersection(Constraint):
         return Intersection(*self.parts, axis=axis)
 
     def exact_rule(self) -> Any:
-        """Return the intersection of the exact rules of the parts. Parts of `jaxreg.keras` lose their ε."""
+        """Return the intersection with exact constraints in place of those of `jaxreg.keras`.
+
+        Each part that is a rule of `jaxreg.keras`, such as `jaxreg.keras.MaxNorm`, is replaced by its counterpart in
+        `jaxreg`. The counterpart does not add Keras's small constant ε to each norm. All other parts stay the same.
+        """
         exact = [facts(part).exact_rule() for part in self.parts]
         same = all(one is other for one, other in zip(exact, self.parts, strict=True))
         return self if same else Intersection(*exact, axis=self.axis)
 
     def needs_order(self) -> bool:
-        """Return whether any part of the intersection rejects complex weights."""
+        """Return True if any part of the intersection rejects complex weights."""
         return any(facts(part).needs_order() for part in self.parts)
 
     def bounds(self) -> Limits:
-        """Return the lower and the upper bound of every weight."""
+        """Return the lower and the upper bound of every weight: the tightest that the parts require.
+
+        Without bounds, the result is (-inf, inf).
+        """
         return _common([facts(part).bounds() for part in self.sets()], "weights")
 
     def _of_complex(self, w: jax.Array) -> jax.Array:

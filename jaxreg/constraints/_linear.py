@@ -31,10 +31,12 @@ class Hyperplane(Constraint):
     projection is exact.
 
     Args:
-        normal: Finite coefficients, not all 0. An array of shape (n,) has one coefficient per weight of a group, in the
-            order of the group's axes. An array of the shape of the weights gives each group its own coefficients.
+        normal: Finite coefficients, not all 0. An array of shape (n,) has one coefficient per weight of a group. A
+            group of several axes is flattened in row-major order, with the axes in the order of `axis`. An array of the
+            shape of the weights gives each group its own coefficients.
         offset: Finite number: a float, an array with one number per group, or an Optax schedule.
-        axis: Axes that one weighted sum covers. Default: the fan-in axes, one sum per unit.
+        axis: Axes that one weighted sum covers. Default: the fan-in axes, one sum per unit. If the constraint is called
+            with a vector, the default is one sum of the whole vector.
 
     Raises:
         ValueError: If the normal is 0, or a number is infinite or NaN. When called, if the normal has neither the shape
@@ -71,7 +73,7 @@ class Hyperplane(Constraint):
         return from_rows(rows, w.shape, axes)
 
     def weighted_sum(self) -> tuple[Number, Number]:
-        """Return the normal and the offset of the hyperplane."""
+        """Return (normal, offset): the coefficients of the weighted sum of each group, and its required value."""
         return self.normal, self.offset
 
 
@@ -84,10 +86,12 @@ class HalfSpace(Constraint):
     of the weights.
 
     Args:
-        normal: Finite coefficients, not all 0. An array of shape (n,) has one coefficient per weight of a group, in the
-            order of the group's axes. An array of the shape of the weights gives each group its own coefficients.
+        normal: Finite coefficients, not all 0. An array of shape (n,) has one coefficient per weight of a group. A
+            group of several axes is flattened in row-major order, with the axes in the order of `axis`. An array of the
+            shape of the weights gives each group its own coefficients.
         offset: Finite number: a float, an array with one number per group, or an Optax schedule.
-        axis: Axes that one weighted sum covers. Default: the fan-in axes, one sum per unit.
+        axis: Axes that one weighted sum covers. Default: the fan-in axes, one sum per unit. If the constraint is called
+            with a vector, the default is one sum of the whole vector.
 
     Raises:
         ValueError: If the normal is 0, or a number is infinite or NaN. When called, if the normal has neither the shape
@@ -126,7 +130,7 @@ class HalfSpace(Constraint):
         return from_rows(jnp.where(outside, nearest, to_rows(w, axes)), w.shape, axes)
 
     def needs_order(self) -> bool:
-        """Require real weights: a complex sum cannot be compared with the offset."""
+        """Return True: complex weights are rejected, because a complex sum cannot be compared with the offset."""
         return True
 
 
@@ -138,11 +142,12 @@ class Affine(Constraint):
     with the pseudoinverse A⁺ of A. So the equations may be linearly dependent.
 
     Args:
-        coefficients: The matrix A of shape (k, n), with finite entries. Each row is an equation. Each column belongs to
-            one weight of a group, in the order of the group's axes.
+        coefficients: The matrix A of shape (k, n), with finite entries: one row per equation, and one column per weight
+            of a group. A group of several axes is flattened in row-major order, with the axes in the order of `axis`.
         target: Finite right sides of the equations: one number, or an array of shape (k,). An array of shape
             (k, groups) gives each group its own right sides. An Optax schedule is allowed too.
-        axis: Axes of one group. Default: the fan-in axes, one group per unit.
+        axis: Axes of one group. Default: the fan-in axes, one group per unit. If the constraint is called with a
+            vector, the default is one group: the whole vector.
 
     Raises:
         ValueError: If `coefficients` is not a matrix, a number is infinite or NaN, or no weights satisfy all equations.
@@ -208,7 +213,10 @@ class Affine(Constraint):
         return from_rows(jnp.where(inside, held(own, nearest), nearest), w.shape, axes)
 
     def equations(self) -> tuple[Number, Number]:
-        """Return the coefficients and the target of the equations."""
+        """Return (coefficients, target) of the equations A w_j = target, which hold for every group w_j of weights.
+
+        The coefficients are the matrix A, with one row per equation. The target has the form in which it was passed.
+        """
         return self.coefficients, self.target
 
     def _scaled(self, w: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:

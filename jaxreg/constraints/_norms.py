@@ -124,7 +124,8 @@ class MaxNorm(Constraint):
 
     Args:
         limit: Positive float, array or Optax schedule. An array may contain one limit per group. Infinity means no
-            constraint. A group whose norm exceeds 10^30 · limit becomes 0.
+            constraint. If the norm of a group exceeds 10^30 · limit, its square can overflow in float32. The group then
+            becomes 0.
         axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.
 
     Raises:
@@ -216,7 +217,8 @@ class MaxRMS(Constraint):
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return the z in the set that minimises ⟨direction, z⟩.
 
-        For each group d of `direction`, z = -limit · √n · d / ‖d‖. If d is 0, z is 0.
+        For each group d of `direction`, z = -limit · √n · d / ‖d‖, where n is the number of weights in a group. If d is
+        0, z is 0.
         """
         return self.as_max_norm(direction).lmo(direction)
 
@@ -300,7 +302,11 @@ class MinMaxNorm(Constraint):
         return jnp.where(above | below, rounded, _held(w, direction, nearest, narrow, *partly))
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the z in the set that minimises ⟨direction, z⟩: z = -max · d / ‖d‖ for each group d of `direction`."""
+        """Return the z in the set that minimises ⟨direction, z⟩: z = -max · d / ‖d‖ for each group d of `direction`.
+
+        Here max is the upper limit of the constraint, which must be finite. If d is 0, all weights of the group in z
+        are equal, and their norm is max.
+        """
         return MinMaxNorm(self.max, self.max, axis=self.axis)(-direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
@@ -353,7 +359,10 @@ class UnitNorm(Constraint):
         return MinMaxNorm(1.0, 1.0, axis=self.axis)(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the z in the set that minimises ⟨direction, z⟩: z = -d / ‖d‖ for each group d of `direction`."""
+        """Return the z in the set that minimises ⟨direction, z⟩: z = -d / ‖d‖ for each group d of `direction`.
+
+        If d is 0, all weights of the group in z are equal, and their norm is 1.
+        """
         return self(-direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:

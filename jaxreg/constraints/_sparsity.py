@@ -56,7 +56,7 @@ def _largest(holds: Callable[[jax.Array], jax.Array], bits: Any, zeros: jax.Arra
 
 @hyperparameters
 class Sparse(Constraint):
-    """Minimum share of zeros in each group: in a group of n weights, at least sparsity · n weights are 0.
+    """Minimum number of zeros in each group: of n weights, at least sparsity · n (rounded) are 0.
 
     The weights of largest magnitude are kept. In `jaxreg.project`, the constraint prunes by magnitude after every
     optimiser step. A rising schedule of the sparsity prunes gradually, so that the remaining weights can adapt.
@@ -65,8 +65,8 @@ class Sparse(Constraint):
     tenth step: `jaxreg.project(rules, every=10)`.
 
     Args:
-        sparsity: Number from 0 to 1: a float, an array (one number, or one per group) or an Optax schedule. The number
-            of zeros, sparsity · n, is rounded to the nearest integer. Halves are rounded to the even integer.
+        sparsity: Number from 0 to 1: a float, an array (one number, or one per group) or an Optax schedule. The product
+            sparsity · n is rounded to the nearest integer. Halves are rounded to the even integer, such as 2.5 to 2.
         axis: Axes of one group. Default: the fan-in axes, so that each unit is one group. To make a whole array one
             group, pass all its axes, such as (0, 1).
 
@@ -80,8 +80,8 @@ class Sparse(Constraint):
 
     Reference:
         Zhu and Gupta, To prune, or not to prune: exploring the efficacy of pruning for model compression, 2017. Their
-        sparsity rises like 1 - (1 - t)³ (`optax.polynomial_schedule` with power 3). Blumensath and Davies,
-        Iterative hard thresholding for compressed sensing, 2009.
+        sparsity rises like 1 - (1 - t)³, where t rises from 0 to 1 during the pruning (`optax.polynomial_schedule` with
+        power 3). Blumensath and Davies, Iterative hard thresholding for compressed sensing, 2009.
     """
 
     sparsity: Number

@@ -46,11 +46,13 @@ class SpectralNorm(Constraint):
 
     The spectral norm σ₁(W) is the largest singular value of W. A Dense layer with a kernel in the set is Lipschitz with
     constant `limit`. For a convolution, the columns of W are the filters. Because windows overlap, the Lipschitz
-    constant of a convolution may be larger than `limit`. It is at most √(height · width) · `limit`.
+    constant of a convolution may be larger than `limit`. It is at most √k · `limit` for filters that cover k positions,
+    such as k = 9 for 3 × 3 filters.
 
     Args:
         limit: Positive number: a float, an array or an Optax schedule.
-        axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
+        axis: Fan-in axes. Flattened, they index the rows of the matrix W, so each column of W has the weights of one
+            unit. Default: every axis but the last.
         fast: If True, use matrix products instead of an SVD, for GPUs and TPUs. If the spectral norm is at most a few
             times `limit`, the result is within 3e-4 · `limit` of the nearest point. For much larger weights, the result
             lies in the set but is not the nearest point.
@@ -101,7 +103,8 @@ class SpectralNorm(Constraint):
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a minimiser z of ⟨direction, z⟩ over the set.
 
-        If `direction` has the SVD U S Vᵀ, then z = -limit · U Vᵀ. Singular values of 0 stay 0.
+        Let U S Vᵀ be the SVD of `direction` without singular values of 0. Then z = -limit · U Vᵀ. If `direction` is 0,
+        z is 0.
         """
         if direction.size == 0:
             return direction
@@ -114,7 +117,8 @@ class SpectralNorm(Constraint):
     def operator_bound(self, places: int) -> Number:
         """Return an upper bound on the operator norm of a layer that satisfies the constraint.
 
-        `places` is the number of positions in the window of a convolution, and 1 for a dense layer.
+        The bound is limit · √places. For a convolution, `places` is the number of positions that a filter covers, such
+        as 9 for a 3 × 3 filter. For a dense layer, it is 1.
         """
         return self.limit * places**0.5
 
@@ -123,6 +127,7 @@ class SpectralNorm(Constraint):
 class SpectralSphere(Constraint):
     """Fixed spectral norm: {W : σ₁(W) = radius · √(units / inputs)}, reached by scaling W.
 
+    The matrix W has one row per input and one column per unit. Its spectral norm σ₁(W) is its largest singular value.
     With radius 1, the root mean square of a layer's outputs is at most that of its inputs, for layers of any width.
 
     All singular values are scaled by the same factor. The result is not the nearest array in the set: the nearest array
@@ -130,11 +135,12 @@ class SpectralSphere(Constraint):
     all its weights get the same value.
 
     With this constraint, `jaxreg.hyperball(rules, learning_rate, tangent=True)` is the spectral sphere optimiser (SSO).
-    With `tangent=False`, it is MuonSphere, which needs no bisection.
+    SSO finds each step by bisection. With `tangent=False`, the optimiser is MuonSphere, which needs no bisection.
 
     Args:
         radius: Positive number, a multiple of √(units / inputs): a float, an array or an Optax schedule.
-        axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
+        axis: Fan-in axes. Flattened, they index the rows of the matrix W, so each column of W has the weights of one
+            unit. Default: every axis but the last.
         fast: If True, use matrix products instead of SVDs in `lmo` and `tangent_lmo`, for GPUs and TPUs.
 
     Raises:
@@ -181,7 +187,9 @@ class SpectralSphere(Constraint):
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a minimiser z of ⟨direction, z⟩ over the set.
 
-        If `direction` has the SVD U S Vᵀ, then z = -radius · √(units / inputs) · U Vᵀ. Singular values of 0 stay 0.
+        The set is {W : σ₁(W) = R} with R = radius · √(units / inputs), for a matrix W of shape (inputs, units). Let
+        U S Vᵀ be the SVD of `direction` without singular values of 0. Then z = -R · U Vᵀ. If `direction` is 0, z is 0,
+        which is not in the set.
         """
         if direction.size == 0:
             return direction
@@ -194,7 +202,8 @@ class SpectralSphere(Constraint):
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
         """Return the component of `direction` that is tangent to the constraint set at the point `w`.
 
-        The component is D - ⟨Θ, D⟩ Θ. Here D is `direction`, and Θ = u₁ v₁ᵀ is the gradient of σ₁ at `w`.
+        The component is D - ⟨Θ, D⟩ Θ, where D is `direction`. Θ = u₁ v₁ᵀ is the gradient of the spectral norm at `w`,
+        with the first singular vectors u₁ and v₁ of `w`.
         """
         if w.size == 0:
             return direction
@@ -204,12 +213,17 @@ class SpectralSphere(Constraint):
 
     @partitioned()
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Minimise ⟨direction, z⟩ over all tangent vectors z at `w` with σ₁(z) ≤ radius · √(units / inputs).
+        """Return the tangent vector z at `w` that minimises ⟨direction, z⟩ subject to σ₁(z) ≤ R.
 
-        The minimiser is a multiple of -msign(direction + μ Θ). Here msign sets all singular values to 1, and Θ = u₁ v₁ᵀ
-        is the gradient of σ₁ at `w`. The number μ is chosen so that the minimiser is orthogonal to Θ. Bisection finds
-        μ, because ⟨Θ, msign(direction + μ Θ)⟩ grows with μ. If this product jumps across 0, the result is a weighted
-        mean of both sides that is orthogonal to Θ.
+        σ₁ is the largest singular value. R = radius · √(units / inputs) is the value of σ₁ for all weights in the set.
+        With this limit, a step of learning_rate · z is at most learning_rate times as large as the weights.
+
+        The result is z = -R · msign(direction + μ Θ). Here msign sets all nonzero singular values to 1. Θ = u₁ v₁ᵀ is
+        the gradient of σ₁ at `w`, with the first singular vectors u₁ and v₁ of `w`. The number μ makes z tangent, which
+        means orthogonal to Θ: f(μ) = ⟨Θ, msign(direction + μ Θ)⟩ = 0. Bisection finds μ, because f never decreases.
+
+        If f jumps from below 0 to above 0 at μ, msign has two limits there: one from smaller and one from larger
+        numbers. The weighted mean of these two limits that is orthogonal to Θ then replaces msign(direction + μ Θ).
         """
         if w.size == 0:
             return direction
@@ -287,7 +301,8 @@ class Orthonormal(Constraint):
     convex.
 
     Args:
-        axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
+        axis: Fan-in axes. Flattened, they index the rows of the matrix W, so each column of W has the weights of one
+            unit. Default: every axis but the last.
         fast: If True, use matrix products instead of an SVD, for GPUs and TPUs. The error is at most 1e-5 if every
             singular value is at least a thousandth of the largest one. Smaller singular values grow, but may end
             below 1.
@@ -352,7 +367,8 @@ class Orthonormal(Constraint):
     def operator_bound(self, places: int) -> Number:
         """Return an upper bound on the operator norm of a layer that satisfies the constraint.
 
-        `places` is the number of positions in the window of a convolution, and 1 for a dense layer.
+        The bound is √places. For a convolution, `places` is the number of positions that a filter covers, such as 9 for
+        a 3 × 3 filter. For a dense layer, it is 1.
         """
         return places**0.5
 
@@ -366,7 +382,8 @@ class NuclearBall(Constraint):
 
     Args:
         radius: Positive number: a float, an array or an Optax schedule.
-        axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
+        axis: Fan-in axes. Flattened, they index the rows of the matrix W, so each column of W has the weights of one
+            unit. Default: every axis but the last.
 
     Raises:
         ValueError: If the radius is 0, negative, infinite or NaN.
@@ -419,7 +436,8 @@ class NuclearBall(Constraint):
     def operator_bound(self, places: int) -> Number:
         """Return an upper bound on the operator norm of a layer that satisfies the constraint.
 
-        `places` is the number of positions in the window of a convolution, and 1 for a dense layer.
+        The bound is radius · √places. For a convolution, `places` is the number of positions that a filter covers, such
+        as 9 for a 3 × 3 filter. For a dense layer, it is 1.
         """
         return self.radius * places**0.5
 
@@ -443,8 +461,9 @@ class SoftSpectralCap(Constraint):
     """Soft upper limit on the spectral norm. A polynomial shrinks large singular values.
 
     Every singular value σ becomes y + α y³, where y = σ - α σ³. The strength α is chosen so that `limit + step` becomes
-    `limit`. Up to `limit + step`, large singular values shrink more than small ones. The map is not a projection, but
-    use it with `jaxreg.project` like one. It needs only matrix products, no SVD.
+    `limit`. Up to `limit + step`, large singular values shrink more than small ones. Singular values below the limit
+    shrink too. The map is not a projection, although `jaxreg.project` applies it like one. It needs only matrix
+    products, no SVD.
 
     If no optimiser step has a spectral norm above `step`, weights that start below the limit stay below the limit. Use
     Muon or `jaxreg.steepest` with `SpectralNorm`, whose steps have a known spectral norm.
@@ -457,12 +476,15 @@ class SoftSpectralCap(Constraint):
         step: Largest spectral norm of one optimiser step, above 0 and at most `limit / 4`. With `jaxreg.steepest`, it
             is the learning rate times the limit of the constraint. Larger steps could change the order of the singular
             values.
-        axis: Fan-in axes, which become the rows of W. Default: every axis but the last.
+        axis: Fan-in axes. Flattened, they index the rows of the matrix W, so each column of W has the weights of one
+            unit. Default: every axis but the last.
 
     Raises:
         ValueError: If `limit` or `step` is 0, negative, infinite or NaN, or if `step` is more than `limit / 4`.
 
     Example:
+        In this example, α is 0.159. The polynomial maps 1.1 to 1, and 0.9 to 0.8608.
+
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
         >>> w = jnp.diag(jnp.array([1.1, 0.9, 0.1]))
         >>> print(np.diag(jr.SoftSpectralCap(1.0, step=0.1)(w)).round(4))
@@ -505,7 +527,8 @@ class SoftSpectralCap(Constraint):
     def strength(self) -> jax.Array:
         """Strength α of the soft limit. With this α, a singular value of `limit + step` becomes `limit`.
 
-        α is s / (limit + step)². Here s in [0, 1] solves (1 - s) (1 + s (1 - s)²) = limit / (limit + step).
+        A singular value σ becomes y + α y³, where y = σ - α σ³. α is s / (limit + step)². Here s in [0, 1] solves
+        (1 - s) (1 + s (1 - s)²) = limit / (limit + step).
         """
         far = jnp.asarray(self.limit + self.step, jnp.result_type(float))
         share = self.limit / far

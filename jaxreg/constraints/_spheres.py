@@ -45,11 +45,14 @@ class FrobeniusSphere(Constraint):
         check(self, "radius", "(0, inf)")
 
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Return the nearest array in the set. If `w` has the right norm up to rounding, it is returned bit for bit."""
+        """Return the nearest array in the set.
+
+        If `w` has the right norm up to rounding, `w` is returned bit for bit.
+        """
         return MinMaxNorm(self.radius, self.radius, axis=tuple(range(w.ndim)))(w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a minimiser z of ⟨direction, z⟩ over the set: the projection of -direction."""
+        """Return a minimiser z of the inner product ⟨direction, z⟩ over the set: the projection of -direction."""
         return self(-direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
@@ -71,7 +74,8 @@ class FrobeniusSphere(Constraint):
 def tree_norm(tree: Any) -> jax.Array:
     """Return the Euclidean norm of all weights of a tree, a scalar in float32 (float64 if a leaf is float64).
 
-    The sum of squares is computed in float32 or wider and does not overflow. In `optax.global_norm`, it can overflow.
+    Large weights are scaled down before they are squared, so their squares do not overflow. `optax.tree.norm` squares
+    the weights as they are, and returns infinity if a float32 weight is above 1.8e19.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -140,7 +144,10 @@ class TreeNorm(Constraint):
         return jax.tree.unflatten(structure, ends)
 
     def lmo(self, direction: Any) -> Any:
-        """Return the minimiser z of ⟨direction, z⟩ over the set. z is a tree like `direction`."""
+        """Return a minimiser z of the inner product ⟨direction, z⟩ over the set: the projection of -direction.
+
+        Both z and `direction` are trees of the same structure.
+        """
         return self(jax.tree.map(jnp.negative, direction))
 
     def tangent(self, w: Any, direction: Any) -> Any:

@@ -42,7 +42,8 @@ def tolerance_of_sums(sizes: jax.Array, count: int, w: jax.Array, axes: tuple[in
 class Simplex(Constraint):
     """Non-negative weights with a fixed sum per group: {w : w ≥ 0, sum of each group = total}.
 
-    By default, each group consists of the incoming weights of one unit.
+    By default, each group consists of the incoming weights of one unit. If the constraint is called with a vector, as
+    in the example, the whole vector is one group.
 
     Args:
         total: Non-negative number: a float, an array or an Optax schedule.
@@ -85,9 +86,9 @@ class Simplex(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a minimiser z of ⟨direction, z⟩ over the set.
+        """Return a minimiser z of ⟨direction, z⟩ over the set, with the shape of `direction`.
 
-        In each group, z is `total` at the smallest entry of `direction`, and 0 elsewhere.
+        In each group, z is `total` (the required sum) at the smallest entry of `direction`, and 0 elsewhere.
         """
         if direction.size == 0:
             return direction
@@ -97,11 +98,14 @@ class Simplex(Constraint):
         return from_rows(rows.astype(direction.dtype), direction.shape, axes)
 
     def group_sum(self) -> Number:
-        """Return the sum that every group of weights must have."""
+        """Return `total`, the sum that every group of weights must have."""
         return self.total
 
     def bounds(self) -> Limits:
-        """Return the lower and the upper bound of every weight."""
+        """Return the bounds of every weight, 0 and infinity.
+
+        The limit `total` of every weight follows from the sum, so it is not returned.
+        """
         return 0.0, float("inf")
 
     def needs_order(self) -> bool:
@@ -114,7 +118,8 @@ class SumTo(Constraint):
     """Fixed sum of each group, with weights of either sign: {w : sum of each group = total}.
 
     The projection shifts all weights of a group by the same amount. By default, each group consists of the incoming
-    weights of one unit. With total 0, the mean of each group is 0, as in weight standardisation.
+    weights of one unit. If the constraint is called with a vector, as in the example, the whole vector is one group.
+    With total 0, the mean of each group is 0, as in weight standardisation.
 
     Args:
         total: Finite number: a float, an array or an Optax schedule.
@@ -157,7 +162,7 @@ class SumTo(Constraint):
         return from_rows(rows, w.shape, axes)
 
     def group_sum(self) -> Number:
-        """Return the sum that every group of weights must have."""
+        """Return `total`, the sum that every group of weights must have."""
         return self.total
 
     def non_negative(self) -> Simplex:
@@ -169,7 +174,8 @@ class SumTo(Constraint):
 class L1Ball(Constraint):
     """Upper limit on the L1 norm of each group w_j: {w : ‖w_j‖₁ ≤ radius}. The projection sets small weights to 0.
 
-    By default, each group w_j consists of the incoming weights of one unit.
+    By default, each group w_j consists of the incoming weights of one unit. If the constraint is called with a vector,
+    as in the example, the whole vector is one group.
 
     Args:
         radius: Non-negative number: a float, an array or an Optax schedule. Infinity means no constraint.
@@ -210,10 +216,10 @@ class L1Ball(Constraint):
 
     @partitioned()
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return a minimiser z of ⟨direction, z⟩ over the set.
+        """Return a minimiser z of ⟨direction, z⟩ over the set, with the shape of `direction`.
 
         In each group, let d be the entry of `direction` with the largest magnitude. At this entry, z is
-        -radius · sign(d). At all other entries, z is 0.
+        -radius · sign(d), with the limit `radius` of the L1 norm. At all other entries, z is 0.
         """
         if direction.size == 0:
             return direction
@@ -227,7 +233,8 @@ class L1Ball(Constraint):
 class L1Sphere(Constraint):
     """Fixed L1 norm of each group w_j: {w : ‖w_j‖₁ = radius}.
 
-    By default, each group w_j consists of the incoming weights of one unit. The set is not convex.
+    By default, each group w_j consists of the incoming weights of one unit: a column of the matrix in the example. The
+    set is not convex.
 
     - If the L1 norm of a group is above the radius, the projection is that of `L1Ball`: small weights become exactly 0.
     - If the L1 norm is below the radius, the magnitudes of all weights of the group grow by the same amount. A weight

@@ -11,9 +11,12 @@ __all__ = ["Data", "parted", "splits", "standardised"]
 class Data(NamedTuple):
     """Training, validation and test rows of several random draws. The first axis of each array counts the draws.
 
-    A draw is one random split or sample of the data. The test can reuse the training rows with other weights: set
-    `x_test` and `y_test` to None, and give `w_test`. The validation can reuse the training rows too: set `x_validation`
-    and `y_validation` to None, and give `w_validation`.
+    A draw is one random split or sample of the data.
+
+    Each row can have a weight for the means of losses and metrics. All parts can then share the same rows, for example
+    in a cross-validation: the rows of a fold get the weight 0 in the training, and all others the weight 0 in the test.
+    To test on the rows in `x_train`, set `x_test` and `y_test` to None, and pass `w_test` with one weight per training
+    row. To validate on these rows, set `x_validation` and `y_validation` to None, and pass `w_validation`.
 
     Args:
         x_train: Inputs, of shape (draws, rows, …). The remaining axes are (features), (steps, features) or
@@ -21,12 +24,12 @@ class Data(NamedTuple):
         y_train: Targets, of shape (draws, rows). Targets are numbers, or classes 0, 1, 2, ….
         x_test: Inputs to test on, of shape (draws, test rows, …), or None.
         y_test: Targets to test on, of shape (draws, test rows), or None.
-        x_validation: Inputs for the choice of a strength, or None.
-        y_validation: Targets for the choice of a strength, or None.
+        x_validation: Inputs for the choice of a strength, or None. They have the shape (draws, validation rows, …).
+        y_validation: Targets for the choice of a strength, or None. They have the shape (draws, validation rows).
         w_train: Weight of each training row, of shape (draws, rows). A row of weight 0 is ignored. None means equal
             weights.
-        w_test: Weight of each test row, of shape (draws, test rows), or None.
-        w_validation: Weight of each validation row, of shape (draws, validation rows), or None.
+        w_test: Weight of each test row, of shape (draws, test rows). None means equal weights.
+        w_validation: Weight of each validation row, of shape (draws, validation rows). None means equal weights.
     """
 
     x_train: np.ndarray
@@ -45,9 +48,11 @@ class Data(NamedTuple):
         return f"Data({', '.join(shapes)})"
 
     def rows(self) -> dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
-        """Return a dict with the inputs and targets of all parts. Each key is a tuple of parts, such as ("train",).
+        """Return a dict from a tuple of part names, such as ("train",), to the inputs and targets of these parts.
 
-        Parts that use the same rows share one key, such as ("train", "test").
+        The parts are "train", "test" and "validation". A part without rows has no key. Usually, each part has its own
+        rows and its own key. A part that reuses the training rows shares the key of the training rows. For example, the
+        key is ("train", "test") if `x_test` is None and `w_test` is given. The arrays contain all draws.
         """
         weights = self.weights()
         own = {"test": (self.x_test, self.y_test), "validation": (self.x_validation, self.y_validation)}
@@ -59,18 +64,25 @@ class Data(NamedTuple):
         return rows
 
     def parts(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Return a dict from the name of each part, such as "train", to its inputs and targets."""
+        """Return a dict from the name of each part to its inputs and targets, for all draws.
+
+        The names are "train", "test" and "validation". A part without rows has no entry.
+        """
         return {part: rows for parts, rows in self.rows().items() for part in parts}
 
     def weights(self) -> dict[str, np.ndarray | None]:
-        """Return a dict from the name of each part, such as "train", to its row weights (None: equal weights)."""
+        """Return a dict from "train", "test" and "validation" to the weights of the rows. None means equal weights."""
         return {"train": self.w_train, "test": self.w_test, "validation": self.w_validation}
 
 
 def parted(x: np.ndarray, y: np.ndarray, train: int, validation: int) -> Data:
     """Split rows without shuffling: first the training rows, then the validation rows, then the test rows.
 
-    `x` and `y` have shape (draws, rows, …).
+    Args:
+        x: Inputs, of shape (draws, rows, …).
+        y: Targets, of shape (draws, rows).
+        train: Number of training rows per draw.
+        validation: Number of validation rows per draw. All remaining rows are test rows.
     """
     split = [train, train + validation]
     (x_train, x_validation, x_test), (y_train, y_validation, y_test) = (np.split(array, split, 1) for array in (x, y))
@@ -88,9 +100,9 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
     Args:
         x: Inputs, of shape (rows, …).
         y: Targets, of shape (rows,); integers stay integers.
-        states: Seed of each draw, for `numpy.random.default_rng`.
+        states: Seeds, one per draw, for `numpy.random.default_rng`.
         train: Number of training rows per draw.
-        validation: Number of validation rows per draw, for the choice of a strength.
+        validation: Number of validation rows per draw, for the choice of a strength. All remaining rows are test rows.
 
     Raises:
         ValueError: If `states` is empty, no row is left for the training or the test, or `x` and `y` have different
@@ -124,7 +136,7 @@ def standardised(data: Data, targets: bool = False) -> Data:
 
     Args:
         data: Data to standardise.
-        targets: Whether to standardise the targets too, by their mean and standard deviation on the training rows.
+        targets: True to standardise the targets too, by their mean and standard deviation on the training rows.
 
     Example:
         >>> data = standardised(splits(np.arange(8.0)[:, None], np.zeros(8), states=[0], train=4))

@@ -30,11 +30,14 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
     Each draw is a new random sample of points.
 
     Args:
-        states: Seed of each draw, for the argument `random_state` of scikit-learn.
+        states: Seeds, one per draw, for the argument `random_state` of scikit-learn's `make_moons`.
         train: Number of training rows per draw.
         test: Number of test rows per draw.
         validation: Number of validation rows per draw, for the choice of a strength.
-        noise: Standard deviation of the noise.
+        noise: Standard deviation of the noise that is added to the points.
+
+    Returns:
+        Inputs of shape (draws, rows, 2), and targets 0 and 1 as floats.
 
     Raises:
         ValueError: If `states` is empty, or there are no training rows or no test rows.
@@ -69,7 +72,7 @@ def _moons(rows: int, noise: float, state: int) -> tuple[np.ndarray, np.ndarray]
 def tutorial_moons() -> Data:
     """Return the data of the tutorials: two moons with noise 0.2, random state 1, 30 training and 70 test points.
 
-    The data has a single draw.
+    The data has a single draw, so the training inputs have shape (1, 30, 2).
     """
     return moons([1], train=30, test=70)
 
@@ -77,12 +80,12 @@ def tutorial_moons() -> Data:
 def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
     """Load scikit-learn's digits: 1797 images of 8 by 8 grey values from 0 to 1, in ten classes.
 
-    Each draw is a new random split of the images.
+    Each draw is a new random split of the images into training, validation and test rows.
 
     Args:
-        states: Seed of each draw, as in `splits`.
+        states: Seeds, one per draw, for `numpy.random.default_rng`. The seed decides how the images are split.
         train: Number of training rows per draw.
-        validation: Number of validation rows per draw, for the choice of a strength.
+        validation: Number of validation rows per draw, for the choice of a strength. All remaining rows are test rows.
 
     Returns:
         Inputs of shape (draws, rows, 8, 8, 1) and integer targets. A draw takes about 0.5 MB of memory.
@@ -100,7 +103,15 @@ def digits(states: Iterable[int], train: int = 1000, validation: int = 0) -> Dat
 def digits_by_row(states: Iterable[int], train: int = 1000, validation: int = 0) -> Data:
     """Load the images of `digits` as sequences of 8 steps. Each step is one row of 8 pixels.
 
-    The inputs have shape (draws, images, 8, 8). The arguments mean the same as in `digits`.
+    Each draw is a new random split of the images into training, validation and test rows.
+
+    Args:
+        states: Seeds, one per draw, for `numpy.random.default_rng`. The seed decides how the images are split.
+        train: Number of training rows per draw.
+        validation: Number of validation rows per draw, for the choice of a strength. All remaining rows are test rows.
+
+    Returns:
+        Inputs of shape (draws, rows, 8, 8) and integer targets. Each image is one row of the data.
     """
     data = digits(states, train, validation)
     return data._replace(**{f"x_{part}": x[..., 0] for part, (x, _) in data.parts().items()})
@@ -109,12 +120,16 @@ def digits_by_row(states: Iterable[int], train: int = 1000, validation: int = 0)
 def breast_cancer(states: Iterable[int], train: int = 300, validation: int = 0) -> Data:
     """Load scikit-learn's breast cancer data: 569 tumours with 30 standardised features. Class 1 is benign.
 
-    Each draw is a new random split of the tumours.
+    Each draw is a new random split of the tumours into training, validation and test rows. The features are
+    standardised by the mean and the standard deviation of the training rows.
 
     Args:
-        states: Seed of each draw, as in `splits`.
+        states: Seeds, one per draw, for `numpy.random.default_rng`. The seed decides how the tumours are split.
         train: Number of training rows per draw.
-        validation: Number of validation rows per draw, for the choice of a strength.
+        validation: Number of validation rows per draw, for the choice of a strength. All remaining rows are test rows.
+
+    Returns:
+        Inputs of shape (draws, rows, 30), and targets 0 and 1 as floats.
     """
     from sklearn.datasets import load_breast_cancer
 
@@ -126,12 +141,15 @@ def diabetes(states: Iterable[int], train: int = 250, validation: int = 0) -> Da
     """Load scikit-learn's diabetes data: 10 features of 442 patients, to predict disease progression after a year.
 
     Inputs and targets are standardised: an error of 1 is one standard deviation of the progression on the training
-    rows. Each draw is a new random split of the patients.
+    rows. Each draw is a new random split of the patients into training, validation and test rows.
 
     Args:
-        states: Seed of each draw, as in `splits`.
+        states: Seeds, one per draw, for `numpy.random.default_rng`. The seed decides how the patients are split.
         train: Number of training rows per draw.
-        validation: Number of validation rows per draw, for the choice of a strength.
+        validation: Number of validation rows per draw, for the choice of a strength. All remaining rows are test rows.
+
+    Returns:
+        Inputs of shape (draws, rows, 10), and targets as floats.
     """
     from sklearn.datasets import load_diabetes
 
@@ -183,11 +201,14 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
     the standard deviation of the training years.
 
     Args:
-        states: Seed of each draw, for `numpy.random.default_rng`. It decides in which year the span starts.
+        states: Seeds, one per draw, for `numpy.random.default_rng`. The seed decides in which year the span starts.
         length: Number of years per window.
         train: Number of training windows per draw.
         test: Number of test windows per draw.
         validation: Number of validation windows per draw, for the choice of a strength.
+
+    Returns:
+        Inputs of shape (draws, windows, length, 1), and targets as floats.
 
     Raises:
         ValueError: If `states` is empty, a number is too small, or the span is longer than the record.

@@ -22,7 +22,7 @@ Loss = Callable[[Any], jax.Array]
 """Function that maps a pytree of logarithms of strengths to a scalar, such as the last validation loss of a run."""
 
 Solve = Callable[[Callable[[Any], Any], Any], Any]
-"""Function that takes a linear map H on trees and a tree b, and returns the tree x with H x = b."""
+"""Function `solve(multiply, b)` that returns the tree x with H x = b. Here multiply(v) is the product H v."""
 
 
 def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
@@ -31,7 +31,8 @@ def forward(loss: Loss, logs: Any) -> tuple[jax.Array, Any]:
     The whole training is differentiated once per strength, so the cost grows with the number of strengths.
 
     Args:
-        loss: Function that takes `logs` and returns a scalar. It may contain any loops of `jax.lax`.
+        loss: Function that takes `logs`, trains a model with these strengths and returns a scalar, such as the
+            validation loss. It may contain any loops of `jax.lax`.
         logs: Logarithms of the strengths: a pytree of numbers or arrays.
 
     Returns:
@@ -78,8 +79,9 @@ def implicit(
         validation_loss: Function of the parameters that returns a scalar.
         params: Parameters that minimise the training loss.
         logs: Logarithms of the strengths at which `params` is the minimum.
-        solve: Solver of the linear system H x = b: `conjugate_gradients()`, `neumann(…)` or your own function, which
-            takes H and b and returns x. H is a function that multiplies a tree by the Hessian. Both b and x are trees.
+        solve: Solver of the linear system H x = b: `conjugate_gradients()`, `neumann(…)` or your own function
+            `solve(multiply, b)`, which returns x. The function `multiply` takes a tree v and returns the product H v.
+            The trees b, v and x have the structure of `params`.
 
     Returns:
         The gradient, as a tree like `logs`.
@@ -106,10 +108,9 @@ def implicit(
 def conjugate_gradients(steps: int = 100, tolerance: float = 1e-6) -> Solve:
     """Return a conjugate-gradient solver for linear systems, for the argument `solve` of `implicit`.
 
-    The solver solves H x = b. It takes a function that multiplies a vector by H, and the vector b. It returns x.
+    The solver takes a function that multiplies a tree by H, and a tree b. It returns the tree x with H x = b.
 
-    If H is positive definite and arithmetic is exact, the solution is exact after n steps, where n is the number of
-    weights.
+    If H is positive definite and arithmetic is exact, the solution is exact after n steps, for a model with n weights.
 
     Args:
         steps: Largest number of products with H.
@@ -125,11 +126,12 @@ def neumann(rate: float, terms: int = 100) -> Solve:
     The solver approximates the solution x of H x = b by rate · Σ (1 - rate · H)^k b, with `terms` terms from k = 0.
     Gradient descent on xᵀHx / 2 - bᵀx from x = 0 reaches this sum after `terms` steps.
 
-    Let `rate` be below 1 divided by the largest eigenvalue of H. Then the sum is at most as large as the solution along
-    each eigenvector of H. So too few terms change the strengths too little rather than too much.
+    Let H be positive definite with the largest eigenvalue h. With more terms, the sum converges to x if `rate` is below
+    2 / h. If `rate` is below 1 / h, the sum never overshoots: along each eigenvector of H, it lies between 0 and x. So
+    too few terms make the sum too small rather than too large.
 
     Args:
-        rate: Step size, below 2 divided by the largest eigenvalue of H.
+        rate: Step size, below 2 / h.
         terms: Number of terms.
     """
 
@@ -164,17 +166,22 @@ class Tuned(NamedTuple):
 def tune(loss: Loss, logs: Any, steps: int = 10, optimizer: optax.GradientTransformation | None = None) -> Tuned:
     """Tune regularisation strengths by gradient descent on their logarithms. Each update trains the whole model once.
 
-    The gradients are computed by `forward`. All trainings are one loop of `jax.lax`, so they compile to one program.
+    The function `jaxreg.lab.hypergradient.forward` computes the gradients, by forward-mode differentiation. All
+    trainings are one loop of `jax.lax`, so they compile to one program.
 
     `tune` is a pure function of `logs`, the logarithms of the strengths. Use `jax.vmap` to tune the strengths
     separately for each seed and draw.
 
     Args:
-        loss: Function of the logarithms of the strengths, as in `forward`.
-        logs: Logarithms of the strengths at the start.
+        loss: Function that takes the logarithms of the strengths, trains a model with these strengths and returns a
+            scalar, such as the validation loss.
+        logs: Logarithms of the strengths at the start: a pytree of numbers or arrays.
         steps: Number of trainings.
         optimizer: Optimiser of the logarithms. The default is Adam with a learning rate of 1, b1 = 0.5 and b2 = 0.7. It
             changes each strength by a factor of about e per update.
+
+    Returns:
+        A `Tuned`. Its `logs` are the logarithms with the smallest loss among all that were tried.
 
     Example:
         >>> import jax.numpy as jnp

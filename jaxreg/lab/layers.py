@@ -160,11 +160,13 @@ def _kernels(layer: nn.Module, x: jax.Array, units: int, gates: int) -> tuple[ja
 def orthogonal(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:
     """Return a random matrix, uniformly distributed over all matrices with orthonormal rows.
 
-    Up to rounding, the matrix is the transpose of the result of `jax.random.orthogonal`. JAX's function calls
-    LAPACK, which several compiled programs cannot use at the same time (see `jaxreg.lab.sweeps.program`).
+    For `shape = (rows, columns)`, the result equals `jax.random.orthogonal(key, columns, m=rows).T` up to rounding.
+    JAX's function calls LAPACK. On a CPU, a sweep runs several programs at the same time, in threads. With jaxlib 0.10,
+    such programs can block each other forever if they call LAPACK for batches (see `jaxreg.lab.sweeps.lanes`).
 
-    This function uses Gram and Schmidt's method instead, which removes from each row its components along the earlier
-    rows. The components are removed twice, because a single pass leaves an error proportional to the condition number.
+    So this function uses Gram and Schmidt's method instead, which removes from each row its components along the
+    earlier rows. The components are removed twice, because a single pass leaves an error proportional to the condition
+    number.
 
     Args:
         key: Random key.

@@ -146,6 +146,8 @@ class MLP(nn.Module):
     For two classes, use one output: the logit of the second class. The sigmoid that Keras puts on this output is part
     of the loss of `jaxreg.lab`.
 
+    The weights are `hidden/kernel`, `hidden/bias`, `output/kernel` and `output/bias`.
+
     Args:
         hidden: Number of hidden units.
         outputs: Number of outputs per row.
@@ -164,7 +166,8 @@ class MLP(nn.Module):
 class CNN(nn.Module):
     """Convolutions with ReLU and without padding, then a linear layer on the flattened result.
 
-    The weights are `conv/kernel`, `conv/bias`, `conv_1/kernel`, …, `output/kernel` and `output/bias`.
+    The weights of the convolutions are `conv/kernel` and `conv/bias`, then `conv_1/…`, `conv_2/…` and so on. The linear
+    layer has the weights `output/kernel` and `output/bias`.
 
     Args:
         filters: Number of filters of each convolution.
@@ -197,14 +200,16 @@ class CNN(nn.Module):
 class LSTM(nn.Module):
     """A stack of LSTM layers, then a linear layer on the final hidden state.
 
-    The weights of the first layer are `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`, with the gates in Keras's
-    order i, f, c, o. The weights of the second layer are `lstm_1/…`. A bidirectional layer has the weights
-    `lstm/forward/…` and `lstm/backward/…`.
+    The weights of the first layer are `lstm/kernel`, `lstm/recurrent_kernel` and `lstm/bias`. The weights of further
+    layers are `lstm_1/…`, `lstm_2/…` and so on. A bidirectional layer has the weights `lstm/forward/…` and
+    `lstm/backward/…`. The linear layer has the weights `output/kernel` and `output/bias`.
+
+    Each array of an LSTM layer contains the gates in Keras's order i, f, c, o: input, forget, cell, output.
 
     Args:
         units: Number of units of each layer, per direction.
         outputs: Number of outputs per row.
-        bidirectional: Whether each layer also reads the sequence backwards.
+        bidirectional: If True, each layer also reads the sequence backwards.
 
     Raises:
         ValueError: When called, if the inputs do not have three axes.
@@ -233,14 +238,17 @@ class LSTM(nn.Module):
 class GRU(nn.Module):
     """A stack of GRU layers, then a linear layer on the final hidden state.
 
-    The weights of the first layer are `gru/kernel`, `gru/recurrent_kernel` and `gru/bias`, with the gates in Keras's
-    order z, r, h. The bias has one row for the inputs and one for the state, as in Keras with the default
-    `reset_after=True`.
+    The weights of the first layer are `gru/kernel`, `gru/recurrent_kernel` and `gru/bias`. The weights of further
+    layers are `gru_1/…`, `gru_2/…` and so on. A bidirectional layer has the weights `gru/forward/…` and
+    `gru/backward/…`. The linear layer has the weights `output/kernel` and `output/bias`.
+
+    Each array of a GRU layer contains the gates in Keras's order z, r, h: update, reset, candidate. The bias has one
+    row for the inputs and one for the state, as in Keras with the default `reset_after=True`.
 
     Args:
         units: Number of units of each layer, per direction.
         outputs: Number of outputs per row.
-        bidirectional: Whether each layer also reads the sequence backwards.
+        bidirectional: If True, each layer also reads the sequence backwards.
 
     Raises:
         ValueError: When called, if the inputs do not have three axes.

@@ -4,7 +4,8 @@ A unit adds nothing to the outputs if its incoming and outgoing weights are 0. A
 weights are 0. So a small network can be stored in arrays with the shapes of the largest network. Because the shapes are
 fixed, the size of the network can be a traced number.
 
-The padding is masked. Its gradients are 0, so every common optimiser leaves it at 0.
+The padding is masked: a model replaces it by 0 before it computes its outputs. So the gradient of the padding is 0, and
+every common optimiser leaves the padding at 0.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,22 +23,24 @@ __all__ = ["any_depth", "any_width"]
 
 
 def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[jax.Array | int], Model]:
-    """Return a function that makes a `Model` of any given layer width. The width may be a traced number.
+    """Return a function that makes a `Model` of any of the given layer widths. The width may be a traced number.
 
     The arrays of all models have the shapes of the widest model. A narrower model starts with the initial weights of
-    `make(width)`, padded with zeros. Up to rounding, the padded model trains exactly like the model `make(width)`. Each
-    run takes as much time as a run of the widest model.
+    `make(width)`, padded with zeros. A model sets its padding to 0 again whenever it computes its outputs. So up to
+    rounding, the padded model trains exactly like the model `make(width)`. Each run takes as much time as a run of the
+    widest model.
 
-    Several layers may depend on the width. If an axis of a parameter grows with the width, its length must be k · width
-    for a fixed k, and its entries must form k blocks of `width` entries. The filters of a convolution (k = 1) and the
-    gates of an LSTM (k = 4) meet this condition.
+    Several layers may depend on the width. The length of an axis of a parameter must either be the same for all widths,
+    or be k · width for a fixed k. In the second case, the entries of the axis must form k blocks of `width` entries.
+    The filters of a convolution (k = 1) and the gates of an LSTM (k = 4) meet this condition.
 
     A penalty or constraint acts on the padded arrays:
 
     - L1, L2, weight decay, `MaxNorm` and `NonNeg` have the same effect as on the model `make(width)`. They keep zeros,
       and they do not depend on the number of weights.
-    - `UnitNorm` and other rules that change zeros also have the same effect, if each unit is a separate group. However,
-      the stored norms `norm/…` then include the padding.
+    - `UnitNorm` and other rules that change zeros make the padding nonzero. If each unit is a separate group, they
+      still have the same effect, because the outputs are computed with padding of 0. However, the norms `norm/<path>`
+      that `fit` records then include the padding.
     - `MaxRMS`, `Simplex` and other rules that depend on the number of weights have a different effect.
 
     Args:
@@ -46,14 +49,15 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
         widths: All widths that are used, two or more.
 
     Raises:
-        ValueError: If there are fewer than two different widths, or an axis of the parameters does not grow in
-            proportion to the width. The returned function raises if its width is not in `widths`. If its width is the
-            axis of a sweep, all values of the axis are checked. Other traced widths cannot be checked: a width that is
-            not in `widths` then gives NaN weights. A model raises when it is called, if units whose weights are all
-            zero change its outputs, as in a layer norm over units.
+        ValueError: If there are fewer than two different widths, or a width is not a whole number of at least 1. Also
+            if the models have different parameters, or the length of an axis changes with the width but not in
+            proportion to it. The returned function raises if a width is not in `widths`. The values of a sweep's axis
+            of widths are checked too. A model raises when it is called, if padding with zeros changes its outputs. A
+            layer norm over units causes this error, because it also counts the padded units.
 
     Returns:
-        A function from a width to a `Model`.
+        A function from a width to a `Model`. A traced width that is not an axis of a sweep cannot be checked. If such a
+        width is not in `widths`, all initial weights are NaN.
 
     Example:
         >>> import jax
@@ -72,32 +76,34 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
 
 
 def any_depth(make: Callable[[int], Model], depths: Sequence[int]) -> Callable[[jax.Array | int], Model]:
-    """Return a function that makes a `Model` of any given number of residual blocks. The number may be traced.
+    """Return a function that makes a `Model` of any of the given numbers of residual blocks. The number may be traced.
 
     The arrays of all models have the shapes of the deepest model. A shallower model starts with the initial weights of
-    `make(depth)`, and with weights of 0 in the remaining blocks. Up to rounding, the padded model trains exactly like
-    the model `make(depth)`. Each run takes as much time as a run of the deepest model.
+    `make(depth)`, and with weights of 0 in the remaining blocks, the padding. A model sets its padding to 0 again
+    whenever it computes its outputs. So up to rounding, the padded model trains exactly like the model `make(depth)`.
+    Each run takes as much time as a run of the deepest model.
 
     A block must add to its input, x + f(x), and f must give 0 if all its weights are 0, as in
     ``x + Dense(units)(relu(Dense(units)(x)))``. A layer norm inside f is allowed. Each parameter of a model must have
     the same path and shape in all deeper models. So give the output layer a fixed name, as in the example.
 
-    A penalty or constraint acts on each layer as in the model `make(depth)`. The stored norms `norm/…` include those of
-    the padding blocks. They are 0, unless a constraint such as `UnitNorm` changes zeros.
+    A penalty or constraint acts on each layer as in the model `make(depth)`. The norms `norm/<path>` that `fit` records
+    include the kernels of the padding. These norms are 0, unless a constraint such as `UnitNorm` makes the padding
+    nonzero. Nonzero padding does not change the outputs, because they are computed with padding of 0.
 
     Args:
-        make: Function that takes a depth and returns the model of that depth.
+        make: Function that takes a depth (a number of blocks) and returns the model of that depth.
         depths: All depths that are used, two or more.
 
     Raises:
-        ValueError: If there are fewer than two different depths, or a parameter of a model is missing in a deeper model
-            or has another shape there. The returned function raises if its depth is not in `depths`. If its depth is
-            the axis of a sweep, all values of the axis are checked. Other traced depths cannot be checked: a depth that
-            is not in `depths` then gives NaN weights. A model raises when it is called, if blocks whose weights are all
-            zero change its outputs.
+        ValueError: If there are fewer than two different depths, or a depth is not a whole number of at least 0. Also
+            if a parameter of a model is missing in a deeper model or has another shape there. The returned function
+            raises if a depth is not in `depths`. The values of a sweep's axis of depths are checked too. A model raises
+            when it is called, if additional blocks with weights of 0 change its outputs.
 
     Returns:
-        A function from a depth to a `Model`.
+        A function from a depth to a `Model`. A traced depth that is not an axis of a sweep cannot be checked. If such a
+        depth is not in `depths`, all initial weights are NaN.
 
     Example:
         >>> import jax

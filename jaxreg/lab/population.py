@@ -91,10 +91,11 @@ class Survivors(NamedTuple):
     """Runs that remain after `successive_halving` or `population_training`, best first.
 
     Args:
-        state: State of each run, along a leading axis.
-        strengths: Strengths of each run.
-        losses: Loss of each run, of shape (runs,).
-        lanes: Index of each run among the initial runs. A copy has the index of its original.
+        state: Final states of the runs, along a leading axis: a tree like the initial `state`.
+        strengths: Strengths of the runs, along a leading axis. `population_training` returns their logarithms.
+        losses: Loss of each run, of shape (runs,), in increasing order; infinite for a diverged run.
+        lanes: Index of the initial run from which each run descends, of shape (runs,). In `population_training`, a copy
+            has the index of the run that was copied.
     """
 
     state: Any
@@ -111,14 +112,24 @@ def successive_halving(
     Diverged runs count as the worst. With `keep=0.5`, each rung trains half as many runs as the rung before.
 
     Args:
-        advance: Function of the (state, strengths) of one run. It trains the run for one rung and returns its state.
+        advance: Function of two arguments, the state and the strengths of one run. It trains the run for one rung and
+            returns the new state.
         loss: Function that maps the state of one run to the validation loss.
-        state: State of all runs, along a leading axis.
+        state: Initial states of all runs, such as their weights, along a leading axis.
         strengths: Strengths of all runs, along a leading axis.
         rungs: Number of rungs; no run is dropped after the last rung.
         keep: Share of runs that continue after a rung, between 0 and 1. At least one run continues.
 
+    Returns:
+        `Survivors`: the runs of the last rung, the lowest loss first.
+
+    Raises:
+        ValueError: If `keep` is not between 0 and 1.
+
     Example:
+        Run i adds i to its state in each rung. The best states are near 6. Runs 3 and 2 remain after the first rung,
+        and run 3 remains after the second. Its final state is 9, and its loss is (9 - 6)² = 9.
+
         >>> import jax.numpy as jnp
         >>> found = successive_halving(lambda w, s: w + s, lambda w: (w - 6.0) ** 2, jnp.zeros(4), jnp.arange(4.0), 3)
         >>> print(found.lanes, found.losses)
@@ -153,20 +164,30 @@ def population_training(
 ) -> Survivors:
     """Train many runs in rounds, and replace the worst runs after each round by perturbed copies of the best runs.
 
-    The copies continue from the states of the best runs, with randomly changed strengths.
+    Each run has a state, such as its weights, and its own regularisation strengths. A copy continues from the state of
+    a good run, with randomly changed strengths.
 
     Args:
-        advance: Function of the (state, logarithms of strengths) of one run. It trains the run for one round and
-            returns its state.
+        advance: Function of two arguments, the state and the logarithms of the strengths of one run. It trains the run
+            for one round and returns the new state.
         loss: Function that maps the state of one run to the validation loss.
-        state: State of all runs, along a leading axis.
+        state: Initial states of all runs, along a leading axis.
         logs: Logarithms of the strengths of all runs, along a leading axis.
         key: Random key for the changes of the strengths.
         rounds: Number of rounds; no run is replaced after the last round.
         share: Share of runs that are replaced after each round, at most one half.
         spread: Standard deviation of the random change of a logarithm.
 
+    Returns:
+        `Survivors`: as many runs as in `state`, the lowest loss first. Their `strengths` are logarithms.
+
+    Raises:
+        ValueError: If `share` is not above 0 and at most 0.5.
+
     Example:
+        Here the new state of a run is the logarithm of its strength. The loss is smallest at a logarithm of 2. The
+        initial logarithms are at most -2, so only random changes lead to 2. `losses[0]` is the loss of the best run.
+
         >>> import jax, jax.numpy as jnp
         >>> logs, key = jnp.linspace(-9.0, -2.0, 8), jax.random.key(0)
         >>> found = population_training(lambda w, s: s, lambda w: (w - 2.0) ** 2, jnp.zeros(8), logs, key, rounds=30)
@@ -226,15 +247,21 @@ def closing_in(
     Unlike gradient descent, this search also works for a loss that is not smooth.
 
     Args:
-        loss: Function of the logarithms of the strengths of one run. It makes the whole training of the run and returns
-            the validation loss.
-        met: Points to start with. Each round keeps the best points, as many as there are in `met`.
+        loss: Function that trains one run and returns its validation loss, a scalar. Its argument is one point: a tree
+            like `met.logs`, without the leading axis.
+        met: Points to start with, as returned by `evaluated`. Let k be their number. Each round keeps the k best of
+            all points so far.
         key: Random key for the new points.
         spreads: Standard deviation of the random change of a logarithm, for each round.
         count: Number of new points per round. Each kept point gets an equal share of them.
         ends: Smallest and largest logarithm. New points beyond the ends are clipped.
 
+    Returns:
+        The k best points of all rounds, the lowest loss first.
+
     Example:
+        The search starts from the best of three points, and finds the minimum at 0.3.
+
         >>> import jax, jax.numpy as jnp
         >>> met = evaluated(lambda s: (s - 0.3) ** 2, jnp.array([-4.0, 0.0, 4.0]), keep=1)
         >>> found = closing_in(lambda s: (s - 0.3) ** 2, met, jax.random.key(0), (1.0, 0.3, 0.1), 20, (-5.0, 5.0))
@@ -252,10 +279,16 @@ def closing_in(
 
 
 def evaluated(loss: Callable[[Any], jax.Array], logs: Any, keep: int) -> Points:
-    """Compute the losses of all points, and return the `keep` points with the lowest losses.
+    """Compute the loss of each point, and return the points with the lowest losses, best first.
 
-    A point consists of the logarithms of the strengths of one run. The leading axis of `logs` counts the points. A
-    point whose training diverges gets an infinite loss.
+    A point consists of the logarithms of the strengths of one run. A point whose training diverges gets an infinite
+    loss.
+
+    Args:
+        loss: Function that trains one run and returns its validation loss, a scalar. Its argument is one point: a tree
+            like `logs`, without the leading axis.
+        logs: All points, along a leading axis.
+        keep: Number of points to return.
     """
     return _first(Points(logs, _ranked(jax.vmap(loss)(logs))), keep)
 

@@ -57,12 +57,13 @@ def named(params: Tree) -> dict[str, np.ndarray]:
 def filled(like: Tree, arrays: Arrays) -> Tree:
     """Return a tree with the structure of `like`, filled with the given arrays. Arrays are matched to leaves by path.
 
-    Each array is cast to the dtype of its leaf in `like`.
+    Each array is cast to the dtype of its leaf in `like`. Matrices from `load_csv` also get the shape of their leaf.
 
     Args:
         like: Parameters, or their shapes (`jax.eval_shape(model.init, key)`).
-        arrays: Dict from path to array. An array has the shape of its leaf in `like`, or the shape of a matrix that
-            `load_csv` returns. In a matrix, all axes except the last are flattened, and a bias is a row or a column.
+        arrays: Dict from the path of each leaf, such as `output/kernel`, to an array. The array has the shape of the
+            leaf, or is a matrix from `load_csv`: the weights with all axes except the last flattened into one. A bias
+            may be a matrix with one row or one column.
 
     Raises:
         ValueError: If a weight is missing, has the wrong shape, or does not exist in `like`.
@@ -189,10 +190,12 @@ def save_npz(file: str | Path, params: Tree) -> None:
 
 
 def load_npz(file: str | Path) -> dict[str, np.ndarray]:
-    """Load the arrays of an .npz file as a dict from path to array.
+    """Load the arrays of an .npz file as a dict from the name of each array to the array.
+
+    In a file from `save_npz`, the name of an array is the path of its leaf, such as `output/kernel`.
 
     Raises:
-        ValueError: If the file has another format, is incomplete, or contains pickled objects.
+        ValueError: If the file is not an .npz file, is incomplete, or contains pickled objects.
     """
     if not zipfile.is_zipfile(file):
         raise ValueError(f"{file} is not a .npz file or is incomplete; expected a file written by numpy.savez")
@@ -201,15 +204,20 @@ def load_npz(file: str | Path) -> dict[str, np.ndarray]:
 
 
 def save_safetensors(file: str | Path, params: Tree) -> None:
-    """Save the leaves of `params` in a safetensors file by their paths. Any dtype works, including bfloat16."""
+    """Save the leaves of `params` in a safetensors file. The name of each tensor is the path of its leaf.
+
+    Any dtype works, including bfloat16.
+    """
     safetensors.numpy.save_file({path: np.asarray(a, order="C") for path, a in named(params).items()}, file)
 
 
 def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:
-    """Load the arrays of a safetensors file as a dict from path to array.
+    """Load the arrays of a safetensors file as a dict from the name of each tensor to its array.
+
+    In a file from `save_safetensors`, the name of a tensor is the path of its leaf, such as `output/kernel`.
 
     Raises:
-        ValueError: If the file has another format or is incomplete.
+        ValueError: If the file is not a safetensors file, or is incomplete.
     """
     try:
         return safetensors.numpy.load_file(file)
@@ -231,9 +239,10 @@ def save_csv(folder: str | Path, params: Tree) -> None:
 
 
 def load_csv(folder: str | Path) -> dict[str, np.ndarray]:
-    """Load all .csv files below a folder as a dict from path to matrix.
+    """Load all .csv files below a folder as a dict from the path of each weight to a matrix.
 
-    The function `filled` reshapes the matrices to the weights of a model.
+    The path of a weight is the path of its file relative to the folder, without `.csv`. So `folder/output/kernel.csv`
+    has the path `output/kernel`. The function `filled` reshapes the matrices to the weights of a model.
 
     Raises:
         ValueError: If there is no .csv file, or a file holds something other than rows of numbers.

@@ -45,7 +45,8 @@ def _of_squares(total: jax.Array, strength: Number) -> jax.Array:
 class L1(Penalty):
     """Sum of absolute values: strength · Σ|w|, with gradient 0 at 0.
 
-    Keras on JAX has the gradient `strength` at 0. So biases that start at 0 differ from those of Keras after one step.
+    With the JAX backend, Keras has the gradient `strength` at 0 instead. So weights that start at 0, such as biases,
+    differ from Keras's weights after one step.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -79,7 +80,7 @@ class L1(Penalty):
         return _soft_threshold(x, as_wide(step, x) * as_wide(self.strength, x)).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum over u of penalty(u) + ⟨slope, u⟩, subject to penalty(u) ≤ `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all arrays u with penalty(u) ≤ `budget`."""
         x = wide(slope)
         return of_norm(jnp.max(jnp.abs(x), initial=0), as_wide(self.strength, x), budget)
 
@@ -122,7 +123,11 @@ class L2(Penalty):
         return (x / (1 + 2 * as_wide(step, x) * as_wide(self.strength, x))).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u. The argument `budget` is not used."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all arrays u.
+
+        Other penalties, such as `L1`, only consider arrays with penalty(u) ≤ `budget`, because otherwise the minimum
+        may be -∞. Here the minimum is finite for any positive strength, so `budget` is not used.
+        """
         x = wide(slope)
         return _of_squares(jnp.sum(squares(x)), as_wide(self.strength, x))
 
@@ -131,8 +136,8 @@ class L2(Penalty):
 class L1L2(Penalty):
     """Sum of absolute values and of squares (elastic net): l1 · Σ|w| + l2 · Σw².
 
-    The gradient at 0 is 0. Keras on JAX has the gradient `l1` at 0. So biases that start at 0 differ from those of
-    Keras after one step.
+    The gradient at 0 is 0. With the JAX backend, Keras has the gradient `l1` at 0 instead. So weights that start at 0,
+    such as biases, differ from Keras's weights after one step.
 
     Args:
         l1: Strength of the absolute values, at least 0: a float, an array or an Optax schedule.
@@ -169,7 +174,10 @@ class L1L2(Penalty):
         return (_soft_threshold(x, step * l1) / (1 + 2 * step * l2)).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return a lower bound on the minimum over u of penalty(u) + ⟨slope, u⟩, for penalty(u) ≤ `budget`."""
+        """Return a lower bound on penalty(u) + ⟨slope, u⟩ for all arrays u with penalty(u) ≤ `budget`.
+
+        The bound is the larger of two minima: one without the term l2 · Σu², and one without the limit `budget`.
+        """
         # Dropping either part gives a lower bound. The larger one is the minimum if one of the strengths is 0.
         x = wide(slope)
         excess = _soft_threshold(jnp.abs(x), as_wide(self.l1, x))
@@ -181,8 +189,9 @@ class L1L2(Penalty):
 class Lp(Penalty):
     """Sum of p-th powers of absolute values: strength · Σ|w|^p, with gradient 0 at 0.
 
-    For p < 1 the gradient grows without limit near 0. For p = 1 the gradient jumps at 0. In both cases,
-    `jaxreg.p_norm_decay` takes bounded steps.
+    For p < 1 the gradient grows without limit near 0, so gradient steps can become very large. For p = 1 the gradient
+    jumps at 0, so gradient steps move small weights back and forth across 0. In both cases, use `jaxreg.p_norm_decay`.
+    It shrinks weights towards 0, but never moves them across 0.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -255,9 +264,11 @@ class MCP(Penalty):
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step: small weights become 0, and large weights do not change.
 
-        Weights up to step · strength become 0, and weights above γ · strength do not change. In between, the result
-        grows linearly with the weight (a firm threshold). If `step` is at least γ, the proximal step is instead a hard
-        threshold: weights up to strength · √(step · γ) become 0, and larger weights do not change.
+        Let γ = `gamma`. Weights with |w| ≤ step · strength become 0. Weights with |w| > γ · strength do not change. In
+        between, the result grows linearly with |w| (a firm threshold).
+
+        If `step` is at least γ, the proximal step is instead a hard threshold. Weights with
+        |w| ≤ strength · √(step · γ) become 0, and all other weights do not change.
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))
@@ -269,12 +280,12 @@ class MCP(Penalty):
 
 @hyperparameters
 class Huber(Penalty):
-    """Huber penalty: quadratic for weights up to δ, and linear for larger weights.
+    """Huber penalty: quadratic for |w| ≤ δ, and linear for larger |w|.
 
-    The penalty is strength · Σ h(w). Up to |w| = δ, h(w) = w² / 2, so the gradient grows with the weight. For larger
-    weights, h(w) = δ (|w| - δ / 2), so the gradient has constant magnitude.
+    The penalty is strength · Σ h(w). For |w| ≤ δ, h(w) = w² / 2, so the gradient grows with the weight. For |w| > δ,
+    h(w) = δ (|w| - δ / 2), so the gradient has constant magnitude.
 
-    With Adam, `jaxreg.decay(Huber(d, δ))` gives AdamHD with weight decay d. If δ is larger than all weights, the result
+    With Adam, `jaxreg.decay(Huber(d, δ))` gives AdamHD with weight decay d. If δ is larger than every |w|, the result
     is AdamW with weight decay d.
 
     Args:
@@ -310,7 +321,7 @@ class Huber(Penalty):
         return as_wide(self.strength, x) * jnp.sum(near * (sizes - near / 2))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step of ½ strength · Σw², but move no weight by more than `step` · strength · δ."""
+        """Return the proximal step of ½ strength · Σw², but move no weight by more than `step` · strength · `delta`."""
         x = wide(w)
         reach = as_wide(step, x) * as_wide(self.strength, x)
         sizes = magnitudes(x)
@@ -364,9 +375,11 @@ class SCAD(Penalty):
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step: a soft threshold for small weights, and no change for large weights.
 
-        Weights up to (1 + step) · strength get the soft threshold, and weights above γ · strength do not change. In
-        between, the result grows linearly with the weight. If `step` is at least γ - 1, each weight instead gets
-        the soft threshold or does not change, whichever has the smaller objective.
+        Let γ = `gamma`. Weights with |w| ≤ (1 + step) · strength move towards 0 by step · strength, stopping at 0 (the
+        soft threshold). Weights with |w| > γ · strength do not change. In between, the result grows linearly with |w|.
+
+        If `step` is at least γ - 1, there is nothing in between: each weight gets the soft threshold or does not
+        change. Of these two values, the result is the z with the smaller step · penalty(z) + (z - w)² / 2.
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))
@@ -430,8 +443,8 @@ class LogSum(Penalty):
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step: small weights become 0, and large weights shrink less than medium ones.
 
-        A weight that does not become 0 keeps its sign. With s = step · strength, its new magnitude is the larger
-        solution z of (z - |w|) (ε + z) + s = 0.
+        A weight that does not become 0 keeps its sign. With ε = `epsilon` and s = step · strength, its new magnitude is
+        the larger solution z of (z - |w|) (ε + z) + s = 0.
         """
         x = wide(w)
         epsilon = as_wide(self.epsilon, x)

@@ -55,11 +55,15 @@ class GroupLasso(Penalty):
         return as_wide(self.strength, x) * _root_size(w, axes) * jnp.sum(group_norms(x, axes))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: lower the norm of every group of n weights by step · strength · √n, stopping at 0.
+        """Return the proximal step: shrink the norm of every group g, or set the group to 0.
 
-        With a single `step`, a group keeps its direction. If one of its weights is NaN, this weight stays NaN, and the
-        other weights of the group become 0. With an array `step` of one value per weight, the direction of a group
-        changes too; see `_shrink_in_metric`.
+        Let n be the number of weights in a group. With a single `step`, the norm ‖w_g‖ is lowered by
+        step · strength · √n, stopping at 0, and the group keeps its direction. If a group contains NaN, its NaN weights
+        stay NaN, and its other weights become 0.
+
+        With an array `step` of one step size step_i per weight, the new group z minimises
+        strength · √n · ‖z‖ + Σ (z_i - w_i)² / (2 · step_i). The direction of the group then changes too, because
+        weights with a larger step size shrink more.
         """
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         reach = as_wide(step, x) * as_wide(self.strength, x) * _root_size(w, axes)
@@ -70,7 +74,10 @@ class GroupLasso(Penalty):
         return (x * left).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all arrays u with penalty(u) ≤ `budget`.
+
+        `jaxreg.solve` computes its duality gap from this minimum.
+        """
         x, axes = wide(slope), group_axes(slope.ndim, self.axis)
         dual = jnp.max(group_norms(x, axes), initial=0)
         return of_norm(dual, as_wide(self.strength, x) * _root_size(slope, axes), budget)
@@ -154,8 +161,9 @@ class Linf(Penalty):
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step: clip the weights of each group at a common magnitude.
 
-        The magnitude c of a group is the solution of Σ max(|w_i| - c, 0) / step_i = strength. Here step_i is the step
-        size of the weight w_i. If the sum is below the strength even at c = 0, the group becomes 0.
+        The magnitude c of a group is the solution of Σ max(|w_i| - c, 0) / step_i = strength. The sum is over the
+        weights w_i of the group, and step_i is the step size of w_i. With a single `step`, all step_i are equal. If the
+        sum is below the strength even at c = 0, the group becomes 0.
         """
         if w.size == 0:
             return w
@@ -175,7 +183,10 @@ class Linf(Penalty):
         return from_rows(rows, w.shape, axes).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all arrays u with penalty(u) ≤ `budget`.
+
+        `jaxreg.solve` computes its duality gap from this minimum.
+        """
         x, axes = wide(slope), group_axes(slope.ndim, self.axis)
         return of_norm(jnp.max(jnp.sum(jnp.abs(x), axes), initial=0), as_wide(self.strength, x), budget)
 
@@ -223,7 +234,11 @@ class NormTarget(Penalty):
         return as_wide(self.strength, x) / 2 * jnp.sum(jnp.square(away))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: each norm n becomes (n + step · strength · target) / (1 + step · strength)."""
+        """Return the proximal step, which moves the norm of each group towards the target.
+
+        A norm of n becomes (n + step · strength · target) / (1 + step · strength). The group keeps its direction, and a
+        group of zeros stays zero. The step size `step` must be a single number.
+        """
         refuse_steps(self, step)
         x, axes = wide(w), group_axes(w.ndim, self.axis)
         norms = group_norms(x, axes)

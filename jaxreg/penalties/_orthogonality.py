@@ -19,9 +19,10 @@ class Orthogonal(Penalty):
     """Deviation of the columns from orthonormality: strength · ‖WᵀW - I‖² = strength · Σ (σ_i² - 1)².
 
     The σ_i are the singular values of the kernel W. A matrix with more columns than rows cannot have orthonormal
-    columns. So the rows of such a matrix are penalised instead, by strength · ‖WWᵀ - I‖². The gradient is the same for
-    rows and columns. The penalty is not convex and has no proximal step. For Keras's formula see
-    `jaxreg.keras.OrthogonalRegularizer`.
+    columns. So the rows of such a matrix are penalised instead, by strength · ‖WWᵀ - I‖², which can reach 0. The two
+    formulas differ by a constant, so both have the same gradient with respect to W.
+
+    The penalty is not convex and has no proximal step. For Keras's formula see `jaxreg.keras.OrthogonalRegularizer`.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.

@@ -62,7 +62,7 @@ class ToReference(Penalty):
         return self.penalty(self._away(w))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return reference + z, where z is the proximal step of the wrapped penalty from w - reference."""
+        """Return reference + z, with the proximal step z = penalty.prox(w - reference, step) of the wrapped penalty."""
         if not isinstance(innermost(self.penalty), Proximable):
             raise TypeError(
                 f"ToReference: the penalty {self.penalty!r} has no proximal step; expected a penalty with a method "
@@ -74,9 +74,10 @@ class ToReference(Penalty):
         return jnp.where(left == away, wide(w), jnp.asarray(self.reference, away.dtype) + left).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u - reference) + ⟨slope, u⟩ subject to penalty(u - reference) ≤ `budget`.
+        """Return the minimum of cost(u) + ⟨slope, u⟩ over all arrays u with cost(u) ≤ `budget`.
 
-        If the wrapped penalty returns a lower bound on its minimum, the result is a lower bound too.
+        Here cost(u) is penalty(u - reference), with the wrapped penalty. For some wrapped penalties, such as `L1L2`,
+        their own `linear_minimum` is only a lower bound on a minimum. Then the result is only a lower bound too.
         """
         reference = jnp.asarray(self.reference, wide(slope).dtype)
         return jnp.real(jnp.vdot(slope, reference)) + self.penalty.linear_minimum(slope, budget)
@@ -86,11 +87,11 @@ class ToReference(Penalty):
         return self.penalty
 
     def needs_order(self) -> bool:
-        """Return whether the penalty rejects complex weights."""
+        """Return whether the wrapped penalty rejects complex weights, because complex numbers have no order."""
         return facts(self.penalty).needs_order()
 
     def map_rules(self, function: Callable[[Any], Any]) -> "ToReference":
-        """Replace the wrapped penalty by `function(penalty)` and return the new rule."""
+        """Return a new `ToReference` with the penalty `function(penalty)` and the same reference."""
         return ToReference(function(self.penalty), self.reference)
 
 
@@ -98,10 +99,11 @@ class ToReference(Penalty):
 class Wasserstein(Penalty):
     """Squared distance from the distribution of reference weights: strength · Σ (sort(w) - sort(reference))².
 
-    Permuting the weights does not change the cost. The penalty pulls the distribution of the weights towards the
-    distribution of the reference. Single weights may move far. The initial weights are a useful reference, because a
-    network with these weights is known to be trainable. `jaxreg.initial_distributions` makes one penalty per leaf of a
-    tree. The penalty is not convex.
+    The penalty pulls the distribution of the weights towards the distribution of the reference. Permuting the weights
+    of a layer does not change the penalty. So an individual weight may move far from its own entry in the reference.
+
+    The initial weights are a useful reference, because a network with these weights is known to be trainable.
+    `jaxreg.initial_distributions` makes one penalty per leaf of a tree. The penalty is not convex.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
@@ -135,7 +137,11 @@ class Wasserstein(Penalty):
         return as_wide(self.strength, x) * jnp.sum(jnp.square(x - self._of_same_rank(w)))
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: move the k-th smallest weight towards the k-th smallest reference weight."""
+        """Return the proximal step: move the k-th smallest weight towards the k-th smallest reference weight.
+
+        Each weight moves by the share a / (1 + a) of this difference, with a = 2 · `step` · strength. The step size
+        must be a single number.
+        """
         refuse_steps(self, step)
         x, aims = wide(w), self._of_same_rank(w)
         share = 2 * as_wide(step, x) * as_wide(self.strength, x)

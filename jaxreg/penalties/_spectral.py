@@ -32,13 +32,13 @@ def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array,
 class Spectral(Penalty):
     """Squared distance of the largest singular value from a target: strength/2 · (σ₁(W) - target)².
 
-    With target 0 the penalty is strength/2 times the squared spectral norm, and it is convex. With a target above 0 it
-    is not convex.
+    Here σ₁(W) is the largest singular value of W, the weights as a matrix with one column per unit. With target 0 the
+    penalty is strength/2 times the squared spectral norm, and it is convex. With a target above 0 it is not convex.
 
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
         axis: Fan-in axes, which contain the weights of one unit (a column of W). Default: every axis but the last.
-        target: Largest singular value at which the penalty is 0, at least 0: a float, an array or an Optax schedule.
+        target: Value of σ₁(W) at which the penalty is 0. Non-negative float, array or Optax schedule.
 
     Raises:
         ValueError: If `strength` or `target` is negative, infinite or NaN, or an axis is out of range for the array.
@@ -77,9 +77,12 @@ class Spectral(Penalty):
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step, which moves the largest singular values towards the target.
 
-        Let s = step · strength. If σ₁ is above the target, all singular values are clipped at the number c that solves
-        s · (c - target) = Σ max(σ_i - c, 0). If k singular values exceed c, then c is the quotient
-        (σ₁ + … + σ_k + s · target) / (s + k). No other k gives a larger quotient, so c is the maximum over all k.
+        Let σ₁ ≥ σ₂ ≥ … be the singular values of `w`, and s = step · strength. The step size `step` must be a single
+        number.
+
+        If σ₁ is above the target, all singular values are clipped at the number c that solves
+        s · (c - target) = Σ max(σ_i - c, 0). The solution is the maximum over k = 1, 2, … of
+        (σ₁ + … + σ_k + s · target) / (s + k).
 
         If σ₁ is below the target, only σ₁ changes: it rises to (σ₁ + s · target) / (s + 1).
         """
@@ -100,9 +103,11 @@ class Spectral(Penalty):
 
     @partitioned(number=True)
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all u, or -inf if `target` is not 0.
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all arrays u, or the bound -inf if `target` is above 0.
 
-        For a target above 0 the penalty is not convex, and -inf is a lower bound. The argument `budget` is not used.
+        `jaxreg.solve` computes its duality gap from this minimum. With a target above 0, the penalty is not convex, and
+        the minimum is not computed. The result is then -inf, which is a valid lower bound, and the gap is infinite. The
+        argument `budget` is not used.
         """
         # The conjugate of the square of a norm is the square of its dual norm, the sum of the singular values.
         x = wide(slope)
@@ -118,9 +123,12 @@ class Spectral(Penalty):
 class Nuclear(Penalty):
     """Nuclear norm, the sum of the singular values: strength · Σ σ_i. It favours weights of low rank.
 
+    The σ_i are the singular values of the weights as a matrix with one column per unit.
+
     Args:
         strength: Non-negative number: a float, an array or an Optax schedule.
-        axis: Fan-in axes, which contain the weights of one unit (a column of W). Default: every axis but the last.
+        axis: Fan-in axes, which contain the weights of one unit (a column of the matrix). Default: every axis but the
+            last.
 
     Raises:
         ValueError: If the strength is negative, infinite or NaN, or an axis is out of range for the array.
@@ -151,7 +159,10 @@ class Nuclear(Penalty):
 
     @partitioned()
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step: lower every singular value by `step` · strength, stopping at 0."""
+        """Return the proximal step: lower every singular value of `w` by `step` · strength, stopping at 0.
+
+        The step size `step` must be a single number.
+        """
         refuse_steps(self, step)
         if w.size == 0:
             return w
@@ -164,7 +175,10 @@ class Nuclear(Penalty):
 
     @partitioned(number=True)
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum over u of penalty(u) + ⟨slope, u⟩, subject to penalty(u) ≤ `budget`."""
+        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all arrays u with penalty(u) ≤ `budget`.
+
+        `jaxreg.solve` computes its duality gap from this minimum.
+        """
         x = wide(slope)
         rows = to_rows(x, group_axes(slope.ndim, self.axis))
         largest = _largest_singular_value(rows) if x.size else jnp.zeros(())

@@ -221,7 +221,7 @@ def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
     """Project `params` onto the constraints. This is useful for initial weights and for averaged weights.
 
     The weights move all the way into the set, even if the `rate` of a constraint is below 1. Rules of `jaxreg.keras`
-    are applied without Keras's ε.
+    are applied without Keras's ε: they divide by the norm, not by the norm plus 1e-7.
 
     Args:
         params: Tree of weight arrays.
@@ -286,7 +286,19 @@ def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
 
     The result is 0 if every constraint holds. For an equality constraint, a deviation within rounding error counts as
     0. The `axis` of a constraint defines its groups of weights. For a constraint without `axis`, such as `NonNeg`,
-    every weight is a group. Rules of `jaxreg.keras` are judged by their limits on the norm, without Keras's ε.
+    every weight is a group.
+
+    Rules of `jaxreg.keras` are judged by their limits on the norm, without Keras's ε: Keras divides by the norm plus
+    ε = 1e-7. In contrast, the curve `violation` of `jaxreg.lab.fit` includes this ε.
+
+    Args:
+        params: Tree of weight arrays.
+        rules: Constraints by path pattern, or one constraint for all kernels; see `jaxreg.explain`.
+        step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
+
+    Raises:
+        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
+        TypeError: If a rule is a penalty of this package.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -319,12 +331,26 @@ def feasible(
 
     `jaxreg.diagnostics.violations` returns the distance per leaf, which shows the leaves that are outside.
 
-    A constraint with a `rate` below 1 is judged by its limits. Each training step only moves the weights towards the
-    limits, so this function may return False after every step. If the limits must hold after training, call
-    `jaxreg.projected(params, rules)`, which moves the weights all the way.
+    With a `rate` below 1, a constraint such as `MinMaxNorm` moves norms only a share of the way to its limits in each
+    training step. This function tests the limits themselves, so it may return False after every step. If the limits
+    must hold after training, call `jaxreg.projected(params, rules)`, which moves the weights all the way.
 
-    Rules of `jaxreg.keras` are judged by their limits on the norm, without Keras's ε. After a training step, the norms
-    miss these limits by ε and rounding errors. So use a tolerance of 1e-5.
+    Rules of `jaxreg.keras` are judged by their limits on the norm too. But Keras divides by the norm plus ε = 1e-7. So
+    after a training step, norms lie slightly below a lower limit or a fixed norm. Rounding can also move norms above an
+    upper limit. So use a tolerance of 1e-5.
+
+    Args:
+        params: Tree of weight arrays.
+        rules: Constraints by path pattern, or one constraint for all kernels; see `jaxreg.explain`.
+        step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
+        tolerance: Largest Euclidean distance of a group of weights from its set that counts as feasible.
+
+    Returns:
+        A boolean scalar.
+
+    Raises:
+        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
+        TypeError: If a rule is a penalty of this package.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

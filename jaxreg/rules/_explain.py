@@ -111,17 +111,30 @@ def explain(
 ) -> Table:
     """Return a table with one row per leaf: its rule, and the axes over which its weights are grouped.
 
-    The table also shows how these axes were inferred. Leaves without a rule are included. Only paths, classes, names of
-    axes, shapes and dtypes are read, so the tree may come from `jax.eval_shape`.
+    Leaves without a rule are included. The weights are not read, so the tree may come from `jax.eval_shape`. The table
+    uses the paths, shapes and dtypes of the leaves. It also uses the classes of the layers, such as modules of Equinox,
+    and the names that some libraries give to the axes of an array.
+
+    These columns describe the groups of weights:
+
+    - `axes`: axes of one group, such as the axes that one norm sums over
+    - `norms`: number of groups
+    - `inferred from`: evidence for the axes; a dash if the rule needs no inferred axes
+
+    The evidence is the "name" of the leaf or its layer, or the "class" of the layer. It may also be the names of the
+    axes ("box") or the shape of the layer's "bias". "default" means that there is no evidence. "ambiguous" means that
+    the axes or the kind may be wrong.
 
     Pass a single set of rules, such as all constraints, as `rules`. To see all sets of an optimiser in one table, pass
     them by name, as for `jaxreg.regularize`. Then a leaf with several rules has several rows.
 
     Args:
         params: Tree of weight arrays, or of `jax.ShapeDtypeStruct`.
-        rules: Penalties or constraints: a mapping from path pattern to rule, or one rule for all kernels, including
-            recurrent ones.
-        strict: If True, raise if the axes of a rule are ambiguous, or if a leaf with two or more axes has no rule.
+        rules: Penalties or constraints: a mapping from path pattern to rule, or one rule for all kernels and recurrent
+            kernels. If several patterns match a leaf, a path takes precedence over a regular expression, and a regular
+            expression over a kind such as `jaxreg.KERNELS`.
+        strict: If True, raise an error if the axes of a rule are ambiguous, or if a leaf with two or more axes has no
+            rule.
         penalties: Rules for `jaxreg.penalize`.
         decays: Rules for `jaxreg.decay`.
         proximals: Rules for `jaxreg.proximal`.
@@ -131,12 +144,16 @@ def explain(
         The table. Print it, or iterate over its rows.
 
     Raises:
-        ValueError: If a pattern matches no leaf, or two patterns of the same precedence match one leaf. Also if a leaf
-            with a rule does not contain floating-point numbers, an axis is out of range, or `strict` finds a problem.
+        ValueError: If a pattern matches no leaf. If two patterns of the same precedence match one leaf, such as two
+            regular expressions. If a leaf with a rule does not contain floating-point numbers. If an axis is out of
+            range. If `strict` is True, and axes are ambiguous or a leaf with two or more axes has no rule.
         TypeError: If the rules are neither a callable nor a mapping of callables. If rules are given both as `rules`
             and by name, or not at all. If `constraints` contains a penalty, or another named set contains a constraint.
 
     Example:
+        The bias has 500 entries, so axis 1 of the kernel counts the 500 units. `MaxNorm` therefore limits 500 norms,
+        each over axis 0.
+
         >>> import jax.numpy as jnp, jaxreg as jr
         >>> params = {"hidden": {"kernel": jnp.zeros((2, 500)), "bias": jnp.zeros(500)}}
         >>> jr.explain(params, jr.MaxNorm(3.0))

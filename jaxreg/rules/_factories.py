@@ -58,13 +58,15 @@ def initial_distributions(params: Tree, strength: Number, pattern: str = KERNELS
         pattern: Pattern of the leaves that get a rule: a path, a regular expression or a kind such as `jaxreg.KERNELS`.
 
     Returns:
-        A dict from path to `Wasserstein`, one rule per leaf. The rules hold the arrays of `params`, not copies. Each
-        layer of a stack has its own distribution.
+        A dict from path to `Wasserstein`, one rule per leaf. The rules hold the arrays of `params`, not copies. If one
+        leaf stacks the weights of several layers, each layer has its own distribution.
 
     Raises:
         ValueError: If the pattern matches no leaf, or the strength is negative, infinite or NaN.
 
     Example:
+        The penalty is strength · Σ (sort(now) - sort(start))², here 0.5 · ((1 - 1)² + (4 - 2)²) = 2.
+
         >>> import jax.numpy as jnp, jaxreg as jr
         >>> start = {"hidden": {"kernel": jnp.array([[1.0], [2.0]]), "bias": jnp.zeros(1)}}
         >>> rules = jr.initial_distributions(start, strength=0.5)
@@ -95,9 +97,12 @@ def initial_spheres(
         shape: Shape to which the weights are reshaped, and to which `axis` refers. Default: the shape of the weights.
 
     Returns:
-        A dict from path to rule, one rule per leaf. Without `axis`, the rule is a `FrobeniusSphere` with one radius per
-        layer. With `axis`, it is a `MinMaxNorm` with one radius per group, as lower and as upper limit. With `shape`,
-        this `MinMaxNorm` is wrapped in `Reshaped`.
+        A dict from path to rule, one rule per leaf.
+
+        - Without `axis`, the rule is a `FrobeniusSphere` with one number as `radius`. If the leaf stacks the weights of
+          several layers, `radius` has one number per layer.
+        - With `axis`, the rule is a `MinMaxNorm`. Its two limits are equal, with one number per group.
+        - With `axis` and `shape`, this `MinMaxNorm` is wrapped in `Reshaped`.
 
     Raises:
         ValueError: If the pattern matches no leaf, or `shape` is given without `axis`. If a norm is 0; traced norms are
@@ -138,7 +143,8 @@ def initial_boxes(params: Tree, pattern: str = KERNELS, share: Number = 1.0) -> 
         share: Share of the largest magnitude, at least 0: a float or an array.
 
     Returns:
-        A dict from path to `Box`, one rule per leaf. A stack of layers has one bound per layer.
+        A dict from path to `Box`, one rule per leaf. If one leaf stacks the weights of several layers, each layer has
+        its own bound.
 
     Raises:
         ValueError: If the pattern matches no leaf.

@@ -44,16 +44,30 @@ class Kind(enum.StrEnum):
 
 
 KERNELS: Kind = Kind.KERNELS
-"""Weights from the inputs to the units of a layer, in dense layers, convolutions, attention and recurrent layers."""
+"""Pattern that matches all kernels: weights from the inputs to the units of a layer.
+
+Kernels belong to dense layers, convolutions, attention and recurrent layers. Use the pattern as a key of rules, such as
+`{jaxreg.KERNELS: jaxreg.L2(0.001)}`. The pattern does not match recurrent kernels. `jaxreg.explain` lists all leaves
+with their rules.
+"""
 
 RECURRENT_KERNELS: Kind = Kind.RECURRENT_KERNELS
-"""Weights from the state to the units of a recurrent layer."""
+"""Pattern that matches all recurrent kernels: weights from the state to the units of a recurrent layer.
+
+Use the pattern as a key of rules. A rule without a pattern applies to `KERNELS` and to `RECURRENT_KERNELS`.
+"""
 
 BIASES: Kind = Kind.BIASES
-"""Offsets of units, except those of normalisation layers."""
+"""Pattern that matches all biases: the offsets that a layer adds to its units.
+
+Use the pattern as a key of rules. The pattern does not match the offsets of normalisation layers.
+"""
 
 EMBEDDINGS: Kind = Kind.EMBEDDINGS
-"""Embedding tables, in which each row is a unit."""
+"""Pattern that matches all embedding tables.
+
+Use the pattern as a key of rules. By default, each row of a table (the vector of one token) is a group of weights.
+"""
 
 _KERNEL = re.compile(
     r"kernel|w|w_i|weight|weight_ih(_l\d+\w*)?|(in|[qkv])_proj_weight|depthwise_kernel|pointwise_kernel"

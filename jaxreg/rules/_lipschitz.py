@@ -20,16 +20,20 @@ def lipschitz(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
     The network must have the following form:
 
     - All layers are dense layers or convolutions.
-    - The layers form one chain, in which each layer gets the output of the previous layer. This includes layers that
-      are stored in one stacked array. Residual connections and other branches are not covered.
+    - The layers form one chain, in which each layer gets the output of the previous layer. Several layers may be
+      stacked in one array, as `flax.linen.scan` stores them; each of them counts. Residual connections and other
+      branches are not covered.
     - All functions between layers have slopes from -1 to 1, such as ReLU, tanh or max-pooling without overlap.
 
-    The constraint on a kernel gives the limit of the layer:
+    The limit of a layer bounds its operator norm: the largest factor by which the layer lengthens a vector. It follows
+    from the constraint on the kernel:
 
     - The limit of `ConvNorm` is the limit of the layer.
-    - `SpectralNorm`, `Orthonormal`, `NuclearBall`, `FrobeniusSphere`, limits on norms and bounds on weights limit the
-      kernel as a matrix. For a dense layer, the limit of the matrix is the limit of the layer. For a convolution whose
-      window has k positions, the limit of the layer is √k times larger, because each input is in k windows.
+    - Other constraints limit the spectral norm of the kernel, written as a matrix of shape (fan-in, units). These
+      constraints are `SpectralNorm`, `Orthonormal`, `NuclearBall`, `FrobeniusSphere`, limits on norms such as
+      `MaxNorm`, and bounds on weights such as `Box`. For a dense layer, the limit of the matrix is the limit of the
+      layer. For a convolution whose window has k positions, the limit of the layer is √k times larger, because each
+      input is in up to k windows.
     - An intersection gives the smallest limit of its parts.
 
     Args:
@@ -38,10 +42,11 @@ def lipschitz(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Returns:
-        A scalar.
+        Upper bound on the Lipschitz constant of the network, a scalar.
 
     Raises:
-        ValueError: If a kernel has no rule that limits its norm, or a leaf is neither a kernel nor a bias.
+        ValueError: If a kernel has no rule that limits its norm, a leaf is neither a kernel nor a bias, or a scheduled
+            limit needs `step`.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr

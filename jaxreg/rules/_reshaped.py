@@ -18,8 +18,10 @@ class Reshaped(Facts):
     `axis=(0, 2)` then treats each head as a group.
 
     Args:
-        rule: Penalty or constraint. Its `axis` refers to the axes of `shape`. None stands for every axis but the last.
-        shape: Shape with as many entries as the weights. One length may be -1, which means that it is inferred.
+        rule: Penalty or constraint. Its `axis` refers to the axes of `shape`. If its `axis` is None, a group spans all
+            axes of `shape` but the last.
+        shape: Shape of the reshaped weights. The product of its lengths is the number of weights. One length may be -1,
+            which is then inferred.
 
     Raises:
         ValueError: If `shape` is not a tuple of positive lengths, of which one may be -1 instead. When called, if the
@@ -50,15 +52,15 @@ class Reshaped(Facts):
         return self._in_shape(self.rule, w)
 
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
-        """Return the proximal step of the wrapped rule."""
+        """Return the proximal step of the wrapped penalty from `w` with the step size `step`, in the shape of `w`."""
         return self._in_shape(lambda x: self.rule.prox(x, step), w)
 
     def lmo(self, direction: jax.Array) -> jax.Array:
-        """Return the minimiser z of ⟨direction, z⟩ over the set."""
+        """Return the minimiser z of ⟨direction, z⟩ over the wrapped constraint's set, in the shape of `direction`."""
         return self._in_shape(self.rule.lmo, direction)
 
     def tangent(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the component of `direction` that is tangent to the constraint set at the point `w`."""
+        """Return the component of `direction` that is tangent to the wrapped constraint's set at the point `w`."""
         return self._in_shape(facts(self.rule).tangent, w, direction)
 
     def transported(self, before: jax.Array, after: jax.Array, moment: jax.Array) -> jax.Array:
@@ -66,15 +68,22 @@ class Reshaped(Facts):
         return self._in_shape(facts(self.rule).transported, before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Minimise ⟨direction, z⟩ over the tangent vectors z at `w` with a norm of at most the sphere's radius."""
+        """Return the tangent vector z at `w` that minimises ⟨direction, z⟩, for a wrapped constraint to a sphere.
+
+        The norm of z is at most the norm of the weights on the sphere. Here, the norm is the one that the wrapped
+        constraint fixes, such as the spectral norm for `jaxreg.SpectralSphere`.
+        """
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
 
     def needs_order(self) -> bool:
-        """Return whether the rule rejects complex weights."""
+        """Return True if the wrapped rule rejects complex weights, because it needs numbers that have an order."""
         return facts(self.rule).needs_order()
 
     def exact_rule(self) -> Any:
-        """Return a `Reshaped` of the same shape around the exact rule of the wrapped constraint."""
+        """Return a `Reshaped` that moves weights exactly to the nearest point of the wrapped constraint's set.
+
+        The new wrapped constraint has `rate=1`, and does not use Keras's ε.
+        """
         return Reshaped(facts(self.rule).exact_rule(), self.shape)
 
     def wrapped_rule(self) -> Any:

@@ -39,24 +39,29 @@ class Bound(Protocol):
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
         """Return the initial upper bound on a penalty (possibly infinite) and the initial state of this `Bound`.
 
-        `value` is the initial penalty.
+        `value` is the penalty of the initial weights.
         """
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the upper bound on a penalty after an update, and the new state of this `Bound`.
+        """Return the upper bound on a penalty after update number `step`, and the new state of this `Bound`.
 
-        `value` is the penalty after update number `step`.
+        `bound` is the bound before the update, and `memory` is the state before the update. `value` is the penalty
+        after the update. The first update has the number 1.
         """
 
 
 @hyperparameters
 class FixedBound:
-    """Upper bound κ = `value` on the penalty R of each leaf.
+    """Upper bound κ = `value` on the penalty R of each leaf. The bound does not change during training.
+
+    Pass a `FixedBound` to `jaxreg.bounded`.
 
     Args:
         value: Non-negative number: a float or an array. It limits the penalty of an entire leaf.
 
     Example:
+        `jaxreg.bounded` calls `start` with the penalty of the initial weights, here 9. The first result is κ.
+
         >>> import jaxreg as jr
         >>> print(jr.FixedBound(4.0).start(9.0)[0])
         4.0
@@ -68,22 +73,32 @@ class FixedBound:
         check(self, "value", "[0, inf)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the fixed bound."""
+        """Return the bound κ, which is the field `value`, and the state, which is always ().
+
+        The argument `value` is the penalty of the initial weights. It sets only the dtype of κ.
+        """
         return jnp.asarray(self.value, jnp.result_type(value, float)), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the bound unchanged."""
+        """Return `bound` and the state `memory`, both unchanged.
+
+        The arguments `value`, the penalty after the update, and `step`, the number of the update, are not used.
+        """
         return bound, memory
 
 
 @hyperparameters
 class InitialBound:
-    """Upper bound κ on the penalty R, as a multiple of its value at the initial weights w₀: κ = `factor` · R(w₀).
+    """Upper bound κ on the penalty R, as a multiple of R at the initial weights w₀: κ = `factor` · R(w₀).
+
+    Pass an `InitialBound` to `jaxreg.bounded`. Each leaf gets its own bound, which does not change during training.
 
     Args:
         factor: Non-negative number: a float or an array.
 
     Example:
+        `jaxreg.bounded` calls `start` with the initial penalty R(w₀), here 8. The first result is κ.
+
         >>> import jaxreg as jr
         >>> print(jr.InitialBound(0.5).start(8.0)[0])
         4.0
@@ -95,22 +110,33 @@ class InitialBound:
         check(self, "factor", "[0, inf)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return `factor` times the penalty of the initial weights."""
+        """Return the bound κ = `factor` · `value`, and the state, which is always ().
+
+        `value` is the penalty of the initial weights.
+        """
         return jnp.asarray(self.factor * value, jnp.result_type(value, float)), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the bound unchanged."""
+        """Return `bound` and the state `memory`, both unchanged.
+
+        The arguments `value`, the penalty after the update, and `step`, the number of the update, are not used.
+        """
         return bound, memory
 
 
 @hyperparameters
 class WarmBound:
-    """Upper bound κ on the penalty R: infinite during the first `steps` updates, then the penalty after these updates.
+    """Upper bound κ on the penalty R, set once to the value of R after the first `steps` updates.
+
+    Before that, κ is infinite. Afterwards, κ does not change any more. Pass a `WarmBound` to `jaxreg.bounded`.
 
     Args:
         steps: Number of updates of the warm-up, an integer of at least 1: a number or an array.
 
     Example:
+        `jaxreg.bounded` calls `later` after each update, with the old bound, the old state, the penalty and the number
+        of the update. Here, update 3 ends the warm-up. So the penalty 2.5 becomes the bound.
+
         >>> import jaxreg as jr
         >>> print(jr.WarmBound(3).later(float("inf"), (), 2.5, 3)[0])
         2.5
@@ -123,11 +149,18 @@ class WarmBound:
         _refuse_fractions(self, "steps")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return an infinite bound."""
+        """Return an infinite bound κ, and the state, which is always ().
+
+        `value` is the penalty of the initial weights. It sets only the dtype of κ.
+        """
         return jnp.full_like(jnp.asarray(value), jnp.inf), ()
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the current penalty if the warm-up ends at this update. Otherwise, return the bound unchanged."""
+        """Return the bound κ after update number `step`, and the unchanged state `memory`.
+
+        If `step` equals the field `steps`, κ is `value`, the penalty after this update. Otherwise, κ is the old
+        `bound`.
+        """
         return jnp.where(step == self.steps, value, bound), memory
 
 
@@ -135,18 +168,25 @@ class WarmBound:
 class InflectionBound:
     """Upper bound κ on the penalty R, set to R(w) as soon as the growth of the running mean of R(w) slows down.
 
-    At the start, κ is infinite. R(w) is measured once per `every` updates, and enters a running mean. From the fourth
-    measurement on, each increase of the running mean is compared with the increase before it. At the first increase
-    that is smaller, κ is set to R(w).
+    At the start, κ is infinite. R(w) is measured once per `every` updates, and enters a running mean. The increase of
+    the running mean at a measurement is compared with its increase at the previous measurement. At the first increase
+    that is smaller than the previous one, κ is set to R(w). Afterwards, κ does not change any more.
 
-    The running mean starts at the first measurement. In the paper it starts at 0 instead, so its growth slows down even
-    for a constant penalty.
+    The comparisons start at the fourth measurement, as in the code of Franke and others. They could start at the third,
+    which is the first with a previous increase. The running mean starts at the first measurement. In the code of Franke
+    and others, it starts at 0. So its growth slows down even for a constant penalty.
+
+    Pass an `InflectionBound` to `jaxreg.bounded`.
 
     Args:
         every: Number of updates from one measurement to the next, an integer of at least 1: a number or an array.
         memory: Weight of the old running mean in the new running mean, in [0, 1).
 
     Example:
+        `jaxreg.bounded` calls `start` with the penalty of the initial weights, and `later` after each update. With a
+        weight of 0, the running mean is the newest penalty. It increases by 2, 3, 4 and 2, so κ becomes 12. The
+        variable `memory` holds the state that `start` and `later` return.
+
         >>> import jax.numpy as jnp, jaxreg as jr
         >>> rule = jr.InflectionBound(every=1, memory=0.0)
         >>> bound, memory = rule.start(jnp.asarray(0.0))
@@ -154,6 +194,10 @@ class InflectionBound:
         ...     bound, memory = rule.later(bound, memory, jnp.asarray(value), step)
         >>> print(bound)
         12.0
+
+    Reference:
+        Franke, Hefenbrock, Koehler and Hutter, Improving deep learning optimization through constrained parameter
+        regularization, 2024.
     """
 
     every: Number = 200
@@ -165,12 +209,22 @@ class InflectionBound:
         check(self, "memory", "[0, 1)")
 
     def start(self, value: jax.Array) -> tuple[jax.Array, Any]:
-        """Return an infinite bound, and a state with running mean 0, growth 0 and no measurements."""
+        """Return an infinite bound κ, and the state: three zeros.
+
+        The three numbers are the running mean of the penalty, its latest increase, and the number of measurements.
+        `value` is the penalty of the initial weights. It sets only the dtype of κ and of the first two numbers.
+        """
         zero = jnp.zeros_like(jnp.asarray(value))
         return jnp.full_like(zero, jnp.inf), (zero, zero, jnp.zeros((), jnp.int32))
 
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
-        """Return the penalty as the new bound once the growth of its running mean slows down, else the old bound."""
+        """Return the bound κ after update number `step`, and the new state.
+
+        `value` is the penalty after this update, `bound` is the old bound, and `memory` is the old state (see `start`).
+        If `step` is not a multiple of `every`, the bound and the state stay as they are. Otherwise, the running mean
+        is updated. If κ is infinite and the increase of the running mean is smaller than the previous one, κ becomes
+        `value`. The first three measurements do not change κ.
+        """
         mean, growth, seen = memory
         looks = step % self.every == 0
         now = jnp.where(seen == 0, value, self.memory * mean + (1 - self.memory) * value).astype(mean.dtype)
@@ -197,13 +251,14 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
     1. μ ← max(0, μ + (rate / n) · (R(w) - κ))
     2. w ← w - μ ∇R(w)
 
-    Here μ is the multiplier of the leaf, w are the weights of the leaf after the optimiser step, and n is the number of
-    these weights. While the penalty is above the bound, μ grows. While the penalty is below the bound, μ falls. At
-    μ = 0, the weights are not changed. After SGD with a small learning rate η, the Lagrange multiplier of the bound is
+    Here μ is the multiplier of the leaf, w are its weights after the optimiser step, and n is the number of these
+    weights. While the penalty is above the bound, μ grows. While the penalty is below the bound, μ falls. At μ = 0, the
+    weights are not changed. After SGD with a small learning rate η, the Lagrange multiplier of the bound is
     μ / η.
 
-    The penalty meets the bound at the end of training, but may exceed the bound before. R(w) is measured before μ ∇R(w)
-    is subtracted. So with `L2(1.0)`, the final penalty is about (1 - 4 μ) times the bound.
+    During training, the penalty may exceed the bound. When the training has converged, R(w) in the first formula equals
+    κ, or μ is 0 and R(w) is at most κ. The second formula then shrinks the weights. With `L2(1.0)`, it multiplies them
+    by 1 - 2 μ. So the penalty of the returned weights is (1 - 2 μ)² · κ, which is about (1 - 4 μ) · κ.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. `L2(1.0)` gives a bound on ‖w‖².

@@ -17,7 +17,7 @@ from jaxreg.transforms._exact_update import landing
 
 
 class BregmanState(NamedTuple):
-    """State of `bregman`: the number of updates, and the dual weights v (0 for a parameter without a rule)."""
+    """State of `bregman`: the number of updates, and the dual weights v. A parameter without a rule has a single 0."""
 
     count: jax.Array  # type: ignore[assignment]  # Optax's name, and a method of tuples
     dual: Any
@@ -26,16 +26,18 @@ class BregmanState(NamedTuple):
 def bregman(rules: PenaltyRules, delta: Number = 1.0) -> optax.GradientTransformation:
     """Add the optimiser's steps to dual weights v, and compute the weights from v by a proximal step.
 
-    Each update is v ← v + step, then w ← prox(δ v). Here δ is the scale from dual weights to weights, and prox is the
-    proximal operator of δ · penalty. At the start, v is w / δ plus the gradient of the penalty, so that prox(δ v)
-    returns the initial weights.
+    Each update is v ← v + step, then w ← prox(δ v). Here w are the weights, step is the optimiser's step, and
+    δ is the scale from dual weights to weights. The function prox is the proximal operator of δ · penalty. At the
+    start, v is w / δ plus the gradient of the penalty, so that prox(δ v) returns the initial weights.
 
     Put the transformation after the learning rate in the chain. After `optax.sgd`, with or without momentum, the
     algorithm is LinBreg. After `optax.adam`, it is AdaBreg.
 
-    With `L1(strength)`, a weight stays 0 until the sum of its steps exceeds the strength in size. From then on, the
-    weight is not shrunk. So the strength determines when a weight becomes nonzero, but not how large it gets. Start
-    with few nonzero weights, and stop before there are too many.
+    With `L1(strength)`, let a weight start at 0. Then its v is the sum of its steps, and the weight is
+    δ · sign(v) · max(|v| - strength, 0). It stays 0 until |v| exceeds the strength. From then on, each further step
+    moves the weight by the full step times δ. So the strength determines when a weight becomes nonzero, but not how
+    large it gets. Start the training with few nonzero weights. Their number grows, so end the training before there are
+    more nonzero weights than you want.
 
     Args:
         rules: Penalties with a proximal step, by path pattern, or one for all kernels. Strengths are floats, arrays or

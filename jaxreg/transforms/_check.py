@@ -49,13 +49,18 @@ MET = 1e-2
 def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = None) -> list[str]:
     """Check an optimiser chain in a dry run, and return one sentence per mistake in the chain.
 
-    A chain whose transformations are in the wrong order trains without an error. The dry run finds:
+    A chain whose transformations are in the wrong order trains without an error message. The dry run needs no loss and
+    no data, because it uses random weights and random gradients. It finds:
 
-    - updates that increase the loss, because the sign of the learning rate is applied twice or not at all
+    - updates along the gradient instead of against it, because the sign of the learning rate is applied twice or not at
+      all
     - several optimisers in one chain
     - a constraint that does not hold after the chain
-    - a constraint with a `rate` below 1 whose violation the chain does not reduce
-    - a penalty or decay that makes weights grow, is rescaled by an adaptive optimiser, or changes nothing
+    - weights that do not come nearer to the set of a constraint with a `rate` below 1. Such a constraint moves weights
+      only part of the way to its set in each step.
+    - a penalty, decay or proximal step that makes weights grow
+    - a penalty, decay or proximal step that has no effect
+    - a decay that a later transformation, such as an adaptive optimiser, rescales
     - a decay that overshoots, because its strength times the learning rate is too large
     - a proximal step that cannot hold weights at 0, because it follows an optimiser like Adam, which rescales small
       gradients
@@ -64,14 +69,17 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
 
     The dry run does not check:
 
-    - learning rates after the first step that moves the weights, if they follow a schedule
+    - later values of a learning-rate schedule, after the first step that moves the weights
     - the learning rate of an optimiser that is not an Optax chain, such as `optax.inject_hyperparams(…)`
     - the share of exact zeros after the training
-    - regularisation without jaxreg, such as the decay of `optax.adamw`, in a chain without transformations of jaxreg
+    - the decay of `optax.adamw` or other regularisation without jaxreg, unless jaxreg regularises the same weights too
+
+    Double regularisation and proximal steps that cannot hold weights at 0 are searched for only if there is no other
+    mistake. So check the corrected chain again.
 
     The dry run computes in float64, so that small learning rates have an effect. It usually makes two optimiser steps.
-    If the first steps do not decrease the loss, as with gradient accumulation, it makes more steps. An optimiser that
-    does not move the weights in 32 steps is reported.
+    If the first steps do not move the weights against the gradient, as with gradient accumulation, it makes more steps.
+    An optimiser that does not move the weights in 32 steps is reported.
 
     Args:
         tx: Optimiser chain that contains transformations of jaxreg. `jaxreg.regularize` builds one in the right
@@ -91,6 +99,9 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
             transformations in the chain are checked, too.
 
     Example:
+        The second chain has a mistake. `optax.adam` has already applied the negative learning rate. The gradient of the
+        penalty, which `jaxreg.decay` adds after it, is then added to the weights instead of subtracted.
+
         >>> import jax.numpy as jnp, jaxreg as jr, optax
         >>> params = {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}
         >>> jr.check(optax.chain(optax.adam(0.1), jr.project(jr.MaxNorm(1.0))), params)

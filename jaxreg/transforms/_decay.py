@@ -148,8 +148,9 @@ def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
     is the optimiser's direction, g the gradient of the penalty and η the learning rate. Put the transformation before
     the learning rate in the chain.
 
-    The decay never works against the optimiser, so it does not shift an isolated minimum of the loss. A weight for
-    which u is exactly 0 decays too. So among minima with equal loss, training moves to smaller weights.
+    The decay never works against the optimiser. So an isolated minimum of the loss is not shifted: if a weight decays
+    away from it, the next steps of the optimiser move the weight back without decay. A weight for which u is exactly 0
+    decays too. So among minima with equal loss, training moves to smaller weights.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax
@@ -209,6 +210,8 @@ def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformat
             leaf. At `update`, if `params` is missing.
 
     Example:
+        The mean starts at 0 in this example, because `init` gets weights of 0.
+
         >>> import jax.numpy as jnp, jaxreg as jr
         >>> params = {"kernel": jnp.array([[1.0], [-2.0]])}
         >>> tx = jr.mean_decay(jr.L2(0.25), memory=0.9)
@@ -255,8 +258,10 @@ def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTr
     A step is w ← (w - ηu) · a / (a + p · η · strength), with a = |w|^(2 - p). Here w are the weights before the step, u
     is the optimiser's direction and η the learning rate. Put the transformation after the learning rate in the chain.
 
-    The decay is the proximal step of a parabola, which touches strength · Σ|w|^p at w. For p < 2, the decay drives
-    small weights to 0, and a weight at 0 stays 0. For p = 2, the decay equals `jaxreg.proximal` with `L2(strength)`.
+    The decay replaces the penalty strength · |z|^p of each weight by a parabola in z with its vertex at 0. The parabola
+    has the value and the slope of the penalty at z = w. The decay is the proximal step of this parabola. For p < 2, the
+    decay drives small weights to 0, and a weight at 0 stays 0. For p = 2, the decay equals `jaxreg.proximal` with
+    `L2(strength)`.
 
     Args:
         rules: `jaxreg.Lp` penalties by path pattern, or one penalty for all kernels. Strengths and powers are floats,

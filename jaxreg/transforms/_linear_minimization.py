@@ -1,9 +1,10 @@
 """Optimiser steps from a linear minimisation oracle: conditional gradient, steepest descent and steps on spheres.
 
 A linear minimisation oracle is the method `lmo(direction)` of a constraint. It returns a point z of the constraint set
-at which the inner product ⟨direction, z⟩ is smallest. For the optimiser's direction u, `conditional_gradient` moves the
-weights towards this point, and `steepest` moves the weights by this point. The point is opposite to u in a sense that
-depends on the set. It is a negative multiple of:
+at which the inner product ⟨direction, z⟩ is smallest. Let u be the optimiser's direction, such as a running mean of the
+gradient: a plain step is w ← w - ηu. `conditional_gradient` moves the weights w towards the point lmo(u), and
+`steepest` moves the weights by lmo(u). The point is opposite to u in a sense that depends on the set. It is a negative
+multiple of:
 
 - `LinfBall`: the sign of u, as in signSGD and Lion
 - `SpectralNorm`: U Vᵀ from the SVD of u, as in Muon
@@ -36,9 +37,9 @@ from jaxreg.transforms._project import project
 def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation:
     """Take Frank-Wolfe steps, which move the weights towards a point of the constraint set.
 
-    A step is w ← (1 - η) w + η · lmo(u). Here u is the optimiser's direction, and η is the learning rate, which must be
-    from 0 to 1. lmo(u) is the point of the set that has the smallest inner product with u. Put the transformation
-    before the learning rate in the chain.
+    A step is w ← (1 - η) w + η · lmo(u). Here w are the weights, and η is the learning rate, which must be from 0 to 1.
+    u is the incoming direction, such as a running mean of the gradient. lmo(u) is the point of the set that has the
+    smallest inner product with u. Put the transformation before the learning rate in the chain.
 
     If the set is convex and contains the initial weights, the weights stay in the set after every step. No projection
     is needed. `jaxreg.projected` moves initial weights into the set.
@@ -81,22 +82,23 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
 def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTransformation:
     """Replace the optimiser's direction by the direction of steepest descent in the norm of the constraint.
 
-    A step is w ← w + η · lmo(u). Here u is the optimiser's direction, and η is the learning rate. lmo(u) is the point
-    of the constraint set that has the smallest inner product with u. Put the transformation before the learning rate in
-    the chain.
+    The incoming direction u points uphill, like the gradient or its running mean. lmo(u) points downhill: it is the
+    point of the constraint set that has the smallest inner product with u. The transformation returns -lmo(u). The
+    learning rate η comes later in the chain and changes the sign. So a step of the weights w is w ← w + η · lmo(u).
 
-    The constraint must be a ball or a sphere. Its radius determines the size of the steps: each step has the norm
-    η · radius, for small and for large u. A group of weights for which u is 0 is not moved. The constraint does not
-    limit the weights. To limit the weights too, put `jaxreg.project` after the learning rate.
+    The constraint must be a ball or a sphere. It limits only the steps: each step has the norm η · radius, for small
+    and for large u. A group of weights for which u is 0 is not moved. To limit the weights too, put `jaxreg.project`
+    after the learning rate.
 
     Args:
         rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or
             Optax schedules.
-        tangent: If True, minimise over steps that are tangent to the set at the weights. The weights must lie in the
-            set. Use this option for spheres.
+        tangent: If True, replace lmo(u) by the minimiser of ⟨u, z⟩ over tangent steps z. These are tangent to the set
+            at the weights, and their norm is at most the radius. Use this option for spheres. The weights must lie on
+            the sphere.
 
     Returns:
-        A gradient transformation. Its state counts the updates. Its `update` needs `params`.
+        A gradient transformation. Its state counts the updates. Its `update` needs `params` and returns -lmo(u).
 
     Raises:
         ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
@@ -104,6 +106,8 @@ def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTra
         TypeError: At `update`, if a rule has no `lmo`.
 
     Example:
+        Here u is diag(9, 0.1), and lmo(u) is -I. The transformation returns -lmo(u), the identity matrix I.
+
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr
         >>> params = {"kernel": jnp.ones((2, 2))}
         >>> tx = jr.steepest(jr.SpectralNorm(1.0))
@@ -132,18 +136,23 @@ def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTra
 def hyperball(rules: ConstraintRules, learning_rate: Number, tangent: bool = False) -> optax.GradientTransformation:
     """Take optimiser steps whose length is learning_rate · radius, and project the weights back onto their sphere.
 
-    A step is w ← R · unit(w - η R · unit(u)), where R is the radius and unit(x) = x / ‖x‖. Put `hyperball` at the end
-    of the chain, after `optax.scale_by_adam` or another transformation that returns a direction u. `hyperball` applies
-    the learning rate η and the projection itself.
+    Put `hyperball` at the end of the chain, after `optax.scale_by_adam` or another transformation that returns a
+    direction u. `hyperball` applies the learning rate η and the projection itself. Weight decay is not needed, because
+    the norm is fixed. A step of the weights w depends on the sphere:
 
-    For small η, each step rotates the weights by at most about η radians, for every radius. Weight decay is not needed,
-    because the norm is fixed.
+    - Spheres of the Euclidean norm, such as `FrobeniusSphere`: w ← R · unit(w - η R · unit(u)). Here R is the radius,
+      and unit(x) = x / ‖x‖ for each group of weights. For small η, each step rotates the weights by at most about η
+      radians, for every radius.
+    - `SpectralSphere`: w ← s · unit(w - η s · U Vᵀ). Here u = U S Vᵀ is the SVD, s = radius · √(units / inputs) is the
+      fixed spectral norm, and unit(x) divides x by its spectral norm. The chain needs no orthogonalisation of u, such
+      as Muon's, because `hyperball` replaces u by U Vᵀ.
 
     Args:
         rules: Spheres by path pattern, such as the rules of `jaxreg.initial_spheres`.
         learning_rate: η, as a float, an array or an Optax schedule. It also applies to leaves without a rule.
-        tangent: If True, take the steepest direction along the sphere. For `SpectralSphere`, True gives the spectral
-            sphere optimiser (SSO), and False gives MuonSphere.
+        tangent: If True, replace unit(u) or U Vᵀ in the formula by the steepest direction that is tangent to the sphere
+            at w. For the Euclidean norm, this is unit(u - ⟨u, w⟩ w / ‖w‖²). For `SpectralSphere`, True gives the
+            spectral sphere optimiser (SSO), and False gives MuonSphere.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax
@@ -163,14 +172,18 @@ def hyperball(rules: ConstraintRules, learning_rate: Number, tangent: bool = Fal
 def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
     """Keep only the component of the optimiser's direction u that is tangent to the constraint set.
 
-    The projection would undo a step along the removed component. Put the transformation first in the chain, so that
-    momentum does not accumulate the removed component.
+    A step along the removed component would leave the set, and `jaxreg.project` at the end of the chain would move the
+    weights back. Put `tangent` first in the chain, so that momentum does not accumulate this component. The direction u
+    is then the gradient.
 
-    The tangent component at the weights depends on the constraint:
+    The tangent component at the weights w depends on the constraint:
 
-    - Spheres: u - ⟨u, w⟩ w / ‖w‖². For a group of weights that are all 0, it is u.
-    - `Orthonormal`: u - W sym(Wᵀu) with sym(X) = (X + Xᵀ) / 2. These are steps on the Stiefel manifold.
-    - Other constraints: the derivative of the projection in the direction u.
+    - `FrobeniusSphere`, `TreeNorm` and `UnitNorm`: u - ⟨u, w⟩ w / ‖w‖². For a group of weights that are all 0, it is
+      u.
+    - `SpectralSphere`: u - ⟨Θ, u⟩ Θ. Here Θ = u₁ v₁ᵀ, from the first singular vectors u₁ and v₁ of w.
+    - `Orthonormal`: u - w sym(wᵀu) with sym(X) = (X + Xᵀ) / 2. These are steps on the Stiefel manifold.
+    - Other constraints on groups of weights: the derivative of the projection at w in the direction u. Constraints on
+      single weights, such as `Box`, are not supported.
 
     Args:
         rules: Constraints by path pattern, such as the rules of `jaxreg.initial_spheres`.
@@ -257,8 +270,8 @@ def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
     """Scale the updates of each group of weights so that the norm of the updates equals the norm of the weights.
 
     For a group of weights w with the updates u, this is u ← ‖w‖ / ‖u‖ · u. Put the transformation after the optimiser's
-    scaling and before the learning rate η in the chain. Each step then moves a group of weights by the share η of its
-    norm, and the norm can change. To keep the norm fixed, use `jaxreg.hyperball`, which takes steps of the same size.
+    scaling and before the learning rate η in the chain. The length of each step is then η · ‖w‖. The norm ‖w‖ may
+    change during the training. To keep it fixed, use `jaxreg.hyperball`, which takes steps of the same relative length.
 
     If all weights or all updates of a group are 0, u is not changed. A NaN makes the whole group NaN.
 

@@ -27,8 +27,8 @@ from jaxreg.transforms._base import (
 def proximal(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransformation:
     """Apply the proximal step of the penalties after each update, with the learning rate as step size.
 
-    Put the transformation after the learning rate in the chain. With the optimiser's direction u and the learning rate
-    η, a step is
+    Put the transformation after the learning rate in the chain. Let u be the optimiser's direction and η the learning
+    rate, so that the optimiser moves the weights w to w - ηu. A step with this transformation is
 
         w ← argmin_z η · penalty(z) + ‖z - (w - ηu)‖² / 2.
 
@@ -76,7 +76,8 @@ def proximal_adam(
 ) -> optax.GradientTransformation:
     """Return Adam for loss + penalty, with a proximal step that uses Adam's step size for each weight.
 
-    Adam divides the step of weight i by d_i = √v_i + eps. From the weights x after Adam's step, the proximal step makes
+    Adam divides the step of weight i by d_i = √v_i + eps. Here v_i is the running mean of the squared gradient of
+    weight i, with Adam's bias correction. Let x be the weights after Adam's step. The proximal step moves them to
 
         argmin_z η · penalty(z) + Σ d_i (z_i - x_i)² / 2.
 
@@ -90,11 +91,12 @@ def proximal_adam(
         learning_rate: η, at least 0: a float, an array or an Optax schedule.
         b1: Decay rate of the mean of the gradient, in [0, 1).
         b2: Decay rate of the mean of the squared gradient, in [0, 1).
-        eps: Number that is added to √v, above 0.
+        eps: Number that is added to √v_i, above 0.
 
     Returns:
         A complete optimiser, whose updates include the learning rate and the sign. Its state is that of
-        `optax.scale_by_adam`, with both means in float32 or wider, because `eps` and small squares are 0 in float16.
+        `optax.scale_by_adam`. Gradients in float16 or bfloat16 are first cast to float32, because in float16 `eps` and
+        small squared gradients would be rounded to 0. So both running means are in float32 or wider.
 
     Raises:
         ValueError: If a number is out of range. At `init`, if a pattern matches no leaf or two patterns match one leaf.

@@ -21,19 +21,21 @@ def qk_clip(
 ) -> optax.GradientTransformationExtraArgs:
     """Shrink the query and key kernels of attention heads whose logits exceed a threshold, like QK-clip in MuonClip.
 
-    Put this transformation last in the chain. Let S be the largest logit of a head in the current batch. If S exceeds
-    the threshold τ, both kernels of the head are multiplied by √(τ / S). The same inputs then give logits of at most τ.
-    If S is at most τ, the head is not changed.
+    Put this transformation last in the chain. Let S be the largest logit of a head in the current batch, computed with
+    `params`, the weights before the update. If S exceeds the threshold τ, both kernels of the head are multiplied by
+    √(τ / S), after the optimiser step. Apart from the effect of the optimiser step, the same inputs then give logits of
+    at most τ. If S is at most τ, the head is not changed.
 
     Pass the largest logits to `update` as an extra argument, under the path of the query kernel:
-    `tx.update(grads, state, params, max_logits={path: array})`. The array has one number per head. If the kernels are
-    stacks of layers along the first axis, the array has the shape (layers, heads).
+    `tx.update(grads, state, params, max_logits={path: array})`. The array has one number per head, so its length is the
+    number of heads. If the kernels are stacks of layers along the first axis, the array has the shape (layers, heads).
 
     Args:
         pairs: Dict from the path of a query kernel to the path of its key kernel. `jaxreg.explain` lists the paths.
         threshold: τ, above 0: a float, an array or an Optax schedule.
-        axis: Axis of the kernels that contains the heads, as a negative number. The axis may have several entries per
-            head, such as axis -1 of a kernel of shape (inputs, heads · size).
+        axis: Axis of the kernels that contains the heads, as a negative number. The axis may have several successive
+            entries per head, such as axis -1 of a kernel of shape (inputs, heads · size). Its length must be a multiple
+            of the number of heads.
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params` and `max_logits`.

@@ -32,6 +32,9 @@ def regularize(
     optimiser, and constraints come last. If you build the chain yourself, a wrong order raises no error and is easily
     missed.
 
+    Each of the last four arguments is a dict from path pattern to rule, or a single rule for all kernels. A single rule
+    does not apply to biases. `jaxreg.explain` shows the rule of each leaf.
+
     Args:
         optimizer: Complete optimiser, whose updates are ready to be added to the parameters. Examples are
             `optax.adam(1e-3)` and a chain that ends in `optax.scale_by_learning_rate`. If you pass `decays`, use an
@@ -39,11 +42,15 @@ def regularize(
             reports this mistake.
         learning_rate: Learning rate of the optimiser: a float, an array or an Optax schedule. Needed for `decays` and
             `proximals`, which are scaled by it.
-        penalties: Rules for `jaxreg.penalize`: coupled, like Keras's `kernel_regularizer`.
-        decays: Rules for `jaxreg.decay`: decoupled, as in AdamW. `L2(d / 2)` is AdamW's `weight_decay` d.
-        proximals: Rules for `jaxreg.proximal`, which gives exact zeros with SGD. With Adam, `jaxreg.proximal_adam` as
-            the optimiser gives more zeros.
-        constraints: Rules for `jaxreg.project`, like Keras's `kernel_constraint`.
+        penalties: Penalties for `jaxreg.penalize`. Their gradients are added to the gradient of the loss, as by Keras's
+            `kernel_regularizer` (coupled regularisation).
+        decays: Penalties for `jaxreg.decay`. Their gradients are added to the optimiser's direction, as in AdamW
+            (decoupled regularisation). `L2(d / 2)` is AdamW's `weight_decay` d, because `L2(s)` has the gradient 2sw.
+        proximals: Penalties for `jaxreg.proximal`. With SGD, `L1` then sets weights exactly to 0. With Adam, it sets
+            fewer weights to 0 than `jaxreg.proximal_adam(rules, learning_rate)`. This optimiser applies its own rules:
+            pass it as `optimizer`, without `proximals`.
+        constraints: Constraints for `jaxreg.project`, which projects the weights after each step, like Keras's
+            `kernel_constraint`.
 
     Returns:
         A complete optimiser. Its `update` needs `params`, and passes extra arguments to `optimizer`.
@@ -53,7 +60,7 @@ def regularize(
             `init`, if a pattern matches no leaf or two patterns match one leaf.
         TypeError: If `optimizer` is not an Optax transformation. If rules are passed as `learning_rate`. If a rule is
             not a function. If a constraint is passed where a penalty is expected, or a penalty where a constraint is
-            expected. At `init`, if `params` has a leaf that is not an array, and the optimiser does not accept it.
+            expected. At `init`, if a leaf of `params` is not an array, and the optimiser does not accept such leaves.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax

@@ -31,10 +31,11 @@ class TransportState(NamedTuple):
 def transported_momentum(
     inner: optax.GradientTransformation, rules: ConstraintRules, moment: str = "mu"
 ) -> optax.GradientTransformationExtraArgs:
-    """Keep the momentum of an optimiser tangent to a sphere, by transporting it to the new weights after each step.
+    """Keep the momentum of an optimiser tangent to a constraint set, such as a sphere, while the weights move.
 
-    The momentum consists of directions that were tangent to the sphere at earlier weights. At the current weights,
-    these directions leave the sphere. So the momentum m is moved from the last weights w₋ to the current weights w.
+    The momentum consists of directions that were tangent to the set at earlier weights. At the current weights, these
+    directions are no longer tangent. So each update first moves the momentum m to the current weights w, from the
+    weights w₋ at the previous update.
 
     On a sphere, m is moved by parallel transport along the great circle from w₋ to w. Parallel transport keeps the norm
     of m. Let a = w₋ / ‖w₋‖ and b = w / ‖w‖. The new momentum is m - ⟨m, b⟩ (a + b) / (1 + ⟨a, b⟩). For other sets, such

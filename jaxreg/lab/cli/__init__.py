@@ -38,7 +38,7 @@ Names = Annotated[
     tyro.conf.arg(
         help="Column names, for a file without a header row.",
         metavar="NAME [NAME …]",
-        help_behavior_hint="(default: the names in the header row, or c1, c2, …)",
+        help_behavior_hint="(default: c1, c2, …; not needed if the first row contains the names)",
     ),
 ]
 
@@ -83,10 +83,14 @@ class Run:
             help="Name of a study that `jaxreg list` prints, or path of a Python file that defines a STUDY.",
         ),
     ]
-    quick: Annotated[bool, tyro.conf.arg(help="Make a short trial with few seeds, draws and epochs.")] = False
-    seeds: Annotated[int | None, _shown("Number of weight initialisations.", "N", "number in the study")] = None
-    draws: Annotated[int | None, _shown("Number of random draws of the data.", "N", "number in the study")] = None
-    epochs: Annotated[int | None, _shown("Number of training epochs.", "N", "number in the study")] = None
+    quick: Annotated[
+        bool, tyro.conf.arg(help="Make a short trial with few seeds, draws and epochs. The study sets these numbers.")
+    ] = False
+    seeds: Annotated[int | None, _shown("Number of weight initialisations.", "N", "set by the study or --quick")] = None
+    draws: Annotated[int | None, _shown("Number of random draws of the data.", "N", "set by the study or --quick")] = (
+        None
+    )
+    epochs: Annotated[int | None, _shown("Number of training epochs.", "N", "set by the study or --quick")] = None
     out: Annotated[Path | None, _shown("Folder for the results.", "FOLDER", "results; with --quick results/quick")] = (
         None
     )
@@ -109,7 +113,7 @@ class Report:
 
     Compare several results: jaxreg report results/weight_regularization results/weight_constraints
 
-    Report a training sweep as Markdown: jaxreg report my/sweep --format markdown
+    Report what `jaxreg.lab.sweep` stored, as Markdown: jaxreg report my/sweep --format markdown
     """
 
     stores: Annotated[
@@ -117,22 +121,31 @@ class Report:
         tyro.conf.arg(
             metavar="FOLDER [FOLDER …]",
             help_behavior_hint="",
-            help="Folders with the results of case studies or training sweeps.",
+            help="Folders with the results of case studies (`jaxreg run`), or folders with the results of training "
+            "sweeps (`jaxreg.lab.sweep` in Python).",
         ),
     ]
     format: Annotated[Literal["html", "markdown"], tyro.conf.arg(help="Format of the report.")] = "html"
     out: Annotated[
-        Path | None, _shown("File of the report.", "FILE", "report.html or report.md in the results folder")
+        Path | None,
+        _shown(
+            "File of the report.",
+            "FILE",
+            "report.html or report.md, in FOLDER; for several folders, in the folder that contains them all",
+        ),
     ] = None
     baseline: Annotated[
         float | None,
         _shown(
-            "For a training sweep with one axis, the value that means no regulariser.",
+            "For a training sweep with one axis, the value on this axis that means no regulariser.",
             "VALUE",
-            "inf if the axis has this value; otherwise 0, but only for strengths",
+            "inf if it is on the axis; otherwise 0 if it is on the axis; otherwise no baseline. 0 is not used on an "
+            "axis with negative values, or named like a limit or a logarithm",
         ),
     ] = None
-    json: Json = False
+    json: Annotated[
+        bool, tyro.conf.arg(help="Print the path of the report as JSON instead of text. The report stays the same.")
+    ] = False
 
     def __call__(self) -> None:
         """Write the report."""
@@ -147,14 +160,23 @@ class Show:
 
     Example: jaxreg show results/weight_regularization
 
-    Print each number with the call that computes it: jaxreg show results/weight_regularization --json
+    Print JSON, with the Python call that computes each number: jaxreg show results/weight_regularization --json
     """
 
     store: Annotated[
         Positional[Path],
-        tyro.conf.arg(metavar="FOLDER", help="Folder with the results of a case study or training sweep."),
+        tyro.conf.arg(
+            metavar="FOLDER",
+            help="Folder with the results of a case study (`jaxreg run`), or of a training sweep (`jaxreg.lab.sweep` "
+            "in Python).",
+        ),
     ]
-    json: Json = False
+    json: Annotated[
+        bool,
+        tyro.conf.arg(
+            help="Print JSON instead of text. It contains, for each number, the Python call that computes the number."
+        ),
+    ] = False
 
     def __call__(self) -> None:
         """Print the tables."""
@@ -203,15 +225,20 @@ class Search:
     target: Annotated[str, tyro.conf.arg(metavar="COLUMN", help="Name of the column to predict.")]
     task: Annotated[
         Literal["classification", "regression"] | None,
-        tyro.conf.arg(help="Type of the target.", help_behavior_hint="(default: inferred from the column)"),
+        tyro.conf.arg(
+            help="Type of the target.",
+            metavar="{classification,regression}",
+            help_behavior_hint="(default: inferred from the column)",
+        ),
     ] = None
     budget: Annotated[
         str | None,
         _shown(
-            "Time limit, such as 60s, 5m or 1h. Without a limit, the cross-validation runs twice. With --quick and no "
-            "limit, it runs once.",
+            "Time limit for the whole command, such as 60s, 5m or 1h. The cross-validation runs as often as the limit "
+            "allows. If one run takes too long, fewer candidates and fewer epochs are tried. With --time, the "
+            "cross-validation always runs once.",
             "TIME",
-            "no limit",
+            "no limit; the cross-validation runs twice, or once with --quick",
         ),
     ] = None
     leave_out: Annotated[
@@ -225,11 +252,20 @@ class Search:
     names: Names = ()
     groups: Annotated[
         str | None,
-        _shown("Column with the same value in related rows, such as a patient number.", "COLUMN", "rows are unrelated"),
+        _shown(
+            "Column with the same value in related rows, such as a patient number. Related rows stay in one fold.",
+            "COLUMN",
+            "rows are unrelated",
+        ),
     ] = None
     time: Annotated[
         str | None,
-        _shown("Column with the time of each row. Later rows are predicted from earlier rows.", "COLUMN", "no times"),
+        _shown(
+            "Column with the time of each row. Networks are trained on earlier rows and tested on later rows. The "
+            "column is not an input.",
+            "COLUMN",
+            "no times",
+        ),
     ] = None
     balanced: Annotated[
         bool, tyro.conf.arg(help="Give every class the same total weight, regardless of its number of rows.")
@@ -237,20 +273,27 @@ class Search:
     quick: Annotated[
         bool,
         tyro.conf.arg(
-            help="Search faster: try half of the strengths, and one network architecture instead of two. Try other "
-            "kinds of model only with --any-model. Without --budget, run the cross-validation once."
+            help="Search faster: try half of the strengths, and one network architecture instead of two. Do not "
+            "compare the networks with other kinds of model, unless --any-model is given. Without --budget, run the "
+            "cross-validation once."
         ),
     ] = False
     epochs: Annotated[
         int | None, _shown("Number of training epochs.", "N", "20 to 500; the more rows, the fewer epochs")
     ] = None
     hidden: Annotated[
-        tuple[int, ...], _shown("Number of units of each hidden layer.", "N [N …]", "32; a second network is tried too")
+        tuple[int, ...],
+        _shown(
+            "Number of units of each hidden layer. If given, only this network is tried.",
+            "N [N …]",
+            "one layer of 32 units; without --quick, also a second network, with two layers of 32 units",
+        ),
     ] = ()
     any_model: Annotated[
         bool,
         tyro.conf.arg(
-            help="Use a linear model, boosted trees or a random forest if it scores higher than the networks."
+            help="Use a linear model, boosted trees or a random forest as the final model if it scores higher than the "
+            "networks. Without this option, these models are only compared with the networks."
         ),
     ] = False
     seed: Annotated[int, tyro.conf.arg(help="Seed for folds and initial weights.")] = 0
@@ -361,7 +404,7 @@ Start with: jaxreg run weight_regularization --quick
 
 With your own table: jaxreg search data.csv --target y
 
-Version: jaxreg --version. Versions of all packages that affect results: jaxreg version
+Version of jaxreg: jaxreg --version (not listed below). Versions of all packages that affect results: jaxreg version
 
 Tab completion in bash (or zsh): jaxreg --tyro-write-completion bash ~/.local/share/bash-completion/completions/jaxreg
 

@@ -62,14 +62,14 @@ def search_table(
         table: Table with inputs and target.
         started: Start time of the command, measured by `time.perf_counter`.
         budget: Time limit in seconds; None for no limit.
-        quick: Whether to try only every second strength, with one repeat.
+        quick: True to try only every second strength and only one network. Without a budget, there is then one repeat.
         epochs: Number of training epochs. If None, it depends on the number of rows.
         hidden: Number of units of each hidden layer; empty for the default networks.
-        any_model: Whether to keep another kind of model, such as boosted trees, if it scores higher than the networks.
-        balanced: Whether all classes get the same total weight.
+        any_model: True to keep another kind of model, such as boosted trees, if it scores higher than the networks.
+        balanced: True to give all classes the same total weight.
         seed: Seed for the folds and the initial weights.
         out: Folder for the files that are written. If None, a folder next to the table.
-        as_json: Whether to print JSON.
+        as_json: True to print JSON instead of text.
         reading: Name -> value of the options that decide how the table is read, such as `leave-out`.
     """
     start = time.perf_counter()

@@ -32,8 +32,8 @@ def run(
         size: Numbers of seeds, draws or epochs to use instead of those of the study: field of `Size` -> number.
         out: Folder for the results. It gets one subfolder per study. None for the folder "results", or "results/quick"
             if `quick` is true.
-        quick: Whether to use the study's trial size instead of its full size.
-        as_json: Whether to print JSON instead of tables.
+        quick: True to use the study's trial size instead of its full size.
+        as_json: True to print JSON instead of tables: the folders of the results, and the path of the report.
     """
     for name, number in size.items():
         if number < 1:  # before the seconds that imports take
@@ -92,10 +92,10 @@ def write_report(
     Args:
         stores: Folders of case studies or training sweeps.
         form: Format of the report.
-        out: File to write; None for a file in the results folder.
+        out: File to write; None for a file in the folder of the results, or in the common parent of several folders.
         baseline: For a sweep, the value on its axis that means no regulariser, such as 0. None for the default of
             `jaxreg.lab.report`.
-        as_json: Whether to print JSON.
+        as_json: True to print the path of the report as JSON.
     """
     from jaxreg.lab.report.compose import report
 
@@ -111,7 +111,7 @@ def show(store: Path, *, as_json: bool = False) -> None:
 
     Args:
         store: Folder of a case study or training sweep.
-        as_json: Whether to print JSON. For each number, the JSON contains the Python call that computes the number.
+        as_json: True to print JSON. For each number, the JSON contains the Python call that computes the number.
     """
     from jaxreg.lab.report import tables
     from jaxreg.lab.report.document import as_plain
@@ -134,7 +134,7 @@ def list_all(as_json: bool = False) -> None:
     """Print the case studies that can be run, and the results that are stored below ./results.
 
     Args:
-        as_json: Whether to print JSON.
+        as_json: True to print JSON instead of text.
     """
     runnable = [{"name": name, "file": str(file), "title": _first_line(file)} for name, file in experiments().items()]
     stored = [_stored(file) for file in sorted(Path("results").glob("**/study.json"))]

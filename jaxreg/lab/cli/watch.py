@@ -20,7 +20,7 @@ def watch(path: Path, every: float, *, as_json: bool = False) -> None:
     Args:
         path: Folder of the sweep.
         every: Seconds between updates.
-        as_json: Whether to print the current state once, as JSON.
+        as_json: True to print the current state once, as JSON.
     """
     if not every > 0:
         raise ValueError(f"--every is {every}; expected a positive number of seconds")

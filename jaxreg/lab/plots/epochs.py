@@ -75,10 +75,13 @@ def curve(
 ) -> Axes:
     """Plot a quantity against the epoch, with its spread across runs.
 
+    Up to 8 runs are plotted as their mean and one thin line per run. More runs are plotted as their mean and a band
+    with the middle 80 % of the runs.
+
     Args:
-        ax: Axes to plot into. None makes a figure with one pair of axes.
-        values: Values with the dimension `x`, and runs along `draw` and `seed`.
-        colour: Colour of the line and its band.
+        ax: Matplotlib axes to plot into. None makes a new figure with a single plot.
+        values: Values with the dimension `x`. Several runs lie along `draw`, `seed` or both.
+        colour: Colour of the lines and the band.
         label: Label in the legend. If runs diverged, their number is appended to the label.
         linestyle: Matplotlib line style.
         ylabel: Label of the vertical axis. If empty, the label is made from the name of the values.
@@ -88,10 +91,12 @@ def curve(
         The axes of the plot.
 
     Raises:
-        ValueError: If the dimension `x` is missing, or the values have a dimension other than `x`, `draw` and `seed`.
-            Select one entry of any other dimension before plotting.
+        ValueError: If the dimension `x` is missing, or a dimension other than `x`, `draw` and `seed` has several
+            entries. Select one entry of this dimension before plotting.
 
     Example:
+        `BLUE` is the colour "#0072B2", from `jaxreg.lab.plots.theme`.
+
         >>> from matplotlib.figure import Figure
         >>> loss = xr.DataArray(np.ones((3, 5)), dims=("seed", "epoch"), name="test_loss")
         >>> ax = curve(Figure().add_subplot(), loss, colour=BLUE, label="test")
@@ -131,12 +136,15 @@ def learning_curves(
 ) -> Axes:
     """Plot training values (dashed) and test values (solid) against the epoch.
 
+    Up to 8 runs are plotted as their mean and one thin line per run. More runs are plotted as their mean and a band
+    with the middle 80 % of the runs.
+
     To compare two recipes, call the function twice on the same axes, each time with the `name` of the recipe. Each call
     takes the next colour of the theme, unless `colours` is given.
 
     Args:
-        ax: Axes to plot into. None makes a figure with one pair of axes.
-        train: Training values with the dimension `x`, and runs along `draw` and `seed`.
+        ax: Matplotlib axes to plot into. None makes a new figure with a single plot.
+        train: Training values with the dimension `x`. Several runs lie along `draw`, `seed` or both.
         test: Test values with the same dimensions as `train`. The legend calls the curves "train" and "val" if the
             values are named `train_loss` and `val_loss`. Without such a pair of names, it calls them "train" and
             "test".
@@ -150,8 +158,8 @@ def learning_curves(
         The axes of the plot.
 
     Raises:
-        ValueError: If the dimension `x` is missing, or the values have a dimension other than `x`, `draw` and `seed`.
-            Select one entry of any other dimension before plotting.
+        ValueError: If the dimension `x` is missing, or a dimension other than `x`, `draw` and `seed` has several
+            entries. Select one entry of this dimension before plotting.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -171,11 +179,15 @@ def learning_curves(
 def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyle: str = "-") -> Axes:
     """Plot the norm of every kernel against the epoch, one colour per kernel.
 
+    Up to 8 runs are plotted as their mean and one thin line per run. More runs are plotted as their mean and a band
+    with the middle 80 % of the runs.
+
     To compare two recipes, call the function twice on the same axes. Give each recipe its own name and line style.
 
     Args:
-        ax: Axes to plot into. None makes a figure with one pair of axes.
-        sweep: Dataset with variables `norm/<path>` along `epoch`, and runs along `draw` and `seed`.
+        ax: Matplotlib axes to plot into. None makes a new figure with a single plot.
+        sweep: Dataset with one variable `norm/<path>` along `epoch` per kernel, as `jaxreg.lab.fit` returns them.
+            Several runs lie along `draw`, `seed` or both.
         name: Name of the recipe in the legend.
         linestyle: Matplotlib line style.
 
@@ -183,8 +195,8 @@ def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyl
         The axes of the plot.
 
     Raises:
-        ValueError: If the sweep has no variable `norm/<path>`, or a variable `norm/<path>` has a dimension other than
-            `epoch`, `draw` and `seed`.
+        ValueError: If the sweep has no variable `norm/<path>`, or such a variable lacks the dimension `epoch`. Also if
+            such a variable has several entries along a dimension other than `epoch`, `draw` and `seed`.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -210,19 +222,22 @@ def weight_norms(ax: Axes | None, sweep: xr.Dataset, *, name: str = "", linestyl
 def violation(ax: Axes | None, values: xr.DataArray, *, name: str = "violation", colour: str = "") -> Axes:
     """Plot the constraint violation against the epoch; 0 means that the weights are feasible.
 
+    Up to 8 runs are plotted as their mean and one thin line per run. More runs are plotted as their mean and a band
+    with the middle 80 % of the runs.
+
     Args:
-        ax: Axes to plot into. None makes a figure with one pair of axes.
-        values: Distance of the weights from their constraint, in weight units. The dimensions are `epoch`, and `draw`
-            and `seed` for the runs.
+        ax: Matplotlib axes to plot into. None makes a new figure with a single plot.
+        values: Largest distance of a group of weights from its constraint set, such as the output `violation` of
+            `jaxreg.lab.fit`. The values have the dimension `epoch`. Several runs lie along `draw`, `seed` or both.
         name: Name of the recipe in the legend.
-        colour: Colour of the line and its band. If empty, the next unused colour is taken.
+        colour: Colour of the lines and the band. If empty, the next unused colour is taken.
 
     Returns:
         The axes of the plot.
 
     Raises:
-        ValueError: If the dimension `epoch` is missing, or the values have a dimension other than `epoch`, `draw` and
-            `seed`.
+        ValueError: If the dimension `epoch` is missing, or a dimension other than `epoch`, `draw` and `seed` has
+            several entries.
 
     Example:
         >>> from matplotlib.figure import Figure

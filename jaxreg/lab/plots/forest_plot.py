@@ -30,7 +30,7 @@ def forest(
     vertical axis.
 
     Args:
-        ax: Axes to plot into. None makes a figure with one pair of axes.
+        ax: Matplotlib axes to plot into. None makes a new figure with a single plot.
         labels: Names of the recipes.
         changes: Array of shape (recipes, 3) with the mean, the lower end and the upper end of each change. NaN means
             unknown.
@@ -40,7 +40,7 @@ def forest(
         xlabel: Label of the horizontal axis.
 
     Returns:
-        The axes with the plot.
+        The Matplotlib axes with the plot.
 
     Raises:
         ValueError: If `changes` does not have shape (recipes, 3), or `rows` does not have one number per recipe.

@@ -18,7 +18,7 @@ def data(ax: Axes | None, points: ArrayLike, labels: ArrayLike, *, name: str = "
         points: Points of shape (n, 2).
         labels: Class of each point, of shape (n,), 0 or 1.
         name: Name of the data in the legend, e.g. `"train"`.
-        hollow: Whether to plot only outlines, e.g. for test data on top of training data.
+        hollow: If True, only the outlines of the markers are plotted, e.g. for test data on top of training data.
 
     Returns:
         The axes with the plot.
@@ -57,7 +57,7 @@ def data(ax: Axes | None, points: ArrayLike, labels: ArrayLike, *, name: str = "
 def decision_surface(ax: Axes | None, x: ArrayLike, y: ArrayLike, probability: ArrayLike) -> Axes:
     """Plot predicted probabilities of class 1 as shades of grey, and the decision boundary at probability ½.
 
-    Call `decision_surface` before `data`, so that the points are plotted on top.
+    To show the data too, call `jaxreg.lab.plots.data` afterwards, so that its points are plotted on top.
 
     Args:
         ax: Axes to plot into. None makes a figure with one pair of axes.
@@ -69,7 +69,8 @@ def decision_surface(ax: Axes | None, x: ArrayLike, y: ArrayLike, probability: A
         The axes with the plot.
 
     Raises:
-        ValueError: If the shapes do not match, or a probability is not from 0 to 1. After divergence, it may be NaN.
+        ValueError: If `probability` does not have the shape (rows, columns), or `x` or `y` has fewer than two values.
+            If a probability is below 0, above 1 or NaN, as after divergence of the network.
 
     Example:
         >>> from matplotlib.figure import Figure

@@ -26,12 +26,14 @@ def heat_map(
 ) -> Axes:
     """Plot a heat map over two dimensions of a sweep, such as two penalty strengths. Colours show the mean across runs.
 
-    A cell with a diverged run has no mean. It is grey and shows the number of diverged runs.
+    A cell with a diverged run has no mean and is grey. In a grid with at most 8 cells per side, each cell shows its
+    mean or its number of diverged runs.
 
     Args:
-        ax: Axes to plot into. None makes a figure with one pair of axes.
-        values: One number per run, with the dimensions `x` and `y`, and runs along `draw` and `seed`. The name of the
-            array is the label of the colour bar. The name `test_loss` from `fit` becomes "test loss".
+        ax: Matplotlib axes to plot into. None makes a new figure with a single plot.
+        values: One number per run, with the dimensions `x` and `y`. Several runs lie along `draw`, `seed` or both. The
+            name of the array is the label of the colour bar. Names that `jaxreg.lab.fit` returns are written out: for
+            example, `test_loss` becomes "test loss". Other names do not change.
         x: Dimension on the horizontal axis. Its coordinates are numbers or words. Its name is the label of the axis.
         y: Dimension on the vertical axis. Its coordinates are numbers or words. Its name is the label of the axis.
         chosen: Pair of coordinates (x, y) of the cell that gets a frame.
@@ -40,8 +42,9 @@ def heat_map(
         The axes with the plot.
 
     Raises:
-        ValueError: If `x` or `y` is not a dimension of the values, or the chosen pair is not in the grid. If a further
-            dimension besides `draw` and `seed` has several entries; select one entry first.
+        ValueError: If `x` or `y` is not a dimension of the values, or the chosen pair is not in the grid. Also if a
+            dimension other than `x`, `y`, `draw` and `seed` has several entries. Select one entry of this dimension
+            before plotting.
 
     Example:
         >>> from matplotlib.figure import Figure

@@ -46,8 +46,8 @@ class StrengthPath(NamedTuple):
 
     Attributes:
         strength: Positions on the axis, ascending, of shape (points,). On a logarithmic axis, all are positive.
-        lanes: Values, of shape (lanes, points). A lane is one pair of draw and seed.
-        baseline: Values of the baseline, of shape (lanes,). None if there is no baseline. A linear axis never has one.
+        lanes: Values, of shape (runs, points). There is one run per pair of draw and seed.
+        baseline: Values of the baseline, of shape (runs,). None if there is no baseline. A linear axis never has one.
         off: Strength of the baseline: 0 for penalties, infinity for limits.
     """
 
@@ -58,7 +58,7 @@ class StrengthPath(NamedTuple):
 
     @property
     def linear(self) -> bool:
-        """Whether some strengths are negative. If so, the axis must be linear."""
+        """True if some strengths are negative. The axis must then be linear."""
         return bool((self.strength < 0).any())
 
 
@@ -76,38 +76,45 @@ def strength_path(
 ) -> Axes:
     """Plot training values (dashed) and test values (solid) against the penalty strength, with the spread across runs.
 
-    To plot against another numeric axis of your sweep, pass its name as `x`. The horizontal axis is linear if it has
-    negative values, and logarithmic otherwise.
+    To plot against another numeric coordinate of your sweep, pass its name as `x`. Any coordinate but "strength" may
+    have negative values. The horizontal axis is then linear, and otherwise logarithmic.
+
+    On a logarithmic axis, a recipe without a regulariser is the baseline. The coordinate of a baseline is 0, or
+    infinity if the coordinate is a limit. NaN counts as 0, unless the coordinate is itself a dimension. The baseline is
+    drawn as a hollow point at the left end (0) or the right end (∞), with a dotted line at its level. It has no entry
+    in the legend.
 
     To compare two methods, call the function twice on the same axes, with a different `name` each time. Each call takes
     the next colour of the theme. The baseline of the first call is grey. If the second call has an equal baseline, it
     is not drawn again. A different baseline gets the colour of the second method.
 
     Args:
-        ax: Axes to plot into. None makes a figure with one pair of axes.
-        train: Training values: one number per run, with a coordinate `x` along one dimension, and runs along `draw` and
-            `seed`. None if there are no training values. On a logarithmic axis, the coordinate of the baseline is 0. It
-            may also be NaN (a recipe without a strength) or infinity (a recipe without a limit).
-        test: Test values, or other results, with the dimensions and coordinates of `train`. The legend calls the curves
-            "train" and "test". If the names of the values differ only before the first underscore, the legend uses
-            these beginnings, such as "train" and "val" for `train_loss` and `val_loss`.
+        ax: Matplotlib axes to plot into. None makes a new figure with a single plot.
+        train: Training values, one number per run, or None. The values have the coordinate that `x` names, along one
+            dimension. Repeated runs lie along `draw` and `seed`. Either of these two dimensions may be missing.
+        test: Test values, or other results, with the dimensions and coordinates of `train`. If the names of both arrays
+            differ only before the first underscore, the legend shows the words before it, such as "train" and "val" for
+            `train_loss` and `val_loss`. Otherwise, it shows "train" and "test".
         name: Name of the method in the legend.
-        chosen: Value on the horizontal axis to mark.
+        chosen: Value of the coordinate to mark with a vertical line: 0 or infinity for the baseline.
         colours: Colours of the training and the test curve. By default, both curves have the next unused colour.
         xlabel: Label of the horizontal axis; made from `x` if empty.
         ylabel: Label of the vertical axis; made from the name of the values if empty.
         x: Name of the coordinate on the horizontal axis.
 
     Returns:
-        The axes with the plot.
+        The Matplotlib axes with the plot.
 
     Raises:
-        ValueError: If there is no numeric coordinate `x` along one dimension. If a value of `x` is repeated or not
-            allowed, such as a negative strength. If the values are from several methods. If a dimension besides that
-            of `x`, `draw` and `seed`, such as the epoch, has several entries; select one entry first. If the chosen
-            value is not plotted.
+        ValueError: If there is no numeric coordinate `x` along one dimension. If a value of the coordinate is repeated.
+            If a value is not allowed: a negative value of "strength", NaN in a dimension, minus infinity, or a value of
+            at most 0 beside infinity. If the values have a coordinate `method` with several methods besides that of the
+            baseline. If a further dimension, such as the epoch, has several entries; select one entry first. If the
+            value `chosen` is not plotted.
 
     Example:
+        The baseline of strength 0 is drawn without an entry in the legend.
+
         >>> from matplotlib.figure import Figure
         >>> accuracy = xr.DataArray(
         ...     [0.91, 0.94, 0.83], dims="strength", coords={"strength": [0, 1e-3, 1e-1]}, name="accuracy"
@@ -150,20 +157,22 @@ def sparsity_path(
     To compare several kernels or methods, call the function once for each of them, on the same axes, with a different
     `name` each time.
 
+    The axis and the baseline are those of `strength_path`.
+
     Args:
-        ax: Axes to plot into. None makes a figure with one pair of axes.
-        zeros: Share between 0 and 1, one number per run, with a coordinate `x` along one dimension, and runs along
-            `draw` and `seed`.
+        ax: Matplotlib axes to plot into. None makes a new figure with a single plot.
+        zeros: Shares between 0 and 1, one number per run. The array has the coordinate that `x` names, along one
+            dimension. Repeated runs lie along `draw` and `seed`. Either of these two dimensions may be missing.
         name: Name of the weights or the method in the legend.
-        chosen: Value on the horizontal axis to mark.
+        chosen: Value of the coordinate to mark with a vertical line: 0 or infinity for the baseline.
         colour: Colour of the line and its band; the next unused colour if empty.
         x: Name of the coordinate on the horizontal axis.
 
     Returns:
-        The axes with the plot.
+        The Matplotlib axes with the plot.
 
     Raises:
-        ValueError: For the same reasons as in `strength_path`, or if a share is not between 0 and 1.
+        ValueError: If a share is not between 0 and 1, or one of the conditions of `strength_path` holds.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -193,14 +202,15 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     """Sort runs by penalty strength, and return the runs without a penalty separately.
 
     Args:
-        values: One number per run, with a coordinate `x` along one dimension, and runs along `draw` and `seed`.
+        values: One number per run. The array has the coordinate that `x` names, along one dimension. Repeated runs lie
+            along `draw` and `seed`.
         x: Name of the coordinate.
 
     Returns:
         A `StrengthPath`.
 
     Raises:
-        ValueError: For the same reasons as in `strength_path`.
+        ValueError: If one of the conditions of `strength_path` holds.
 
     Example:
         >>> along(xr.DataArray([0.8, 0.9], dims="strength", coords={"strength": [0.1, 0.01]})).lanes
@@ -240,7 +250,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
     Args:
         ax: Axes to plot into.
         path: StrengthPath that was plotted.
-        chosen: Strength of `path` to mark. To mark the baseline, pass its strength: 0, or infinity for limits.
+        chosen: Strength of `path` to mark. The strength of a baseline is 0, or infinity for limits.
 
     Returns:
         The same axes.

@@ -68,21 +68,30 @@ def report(
             is also saved as a `.nc` file next to the report.
         form: `"html"` for a self-contained page, `"markdown"` for Markdown with its pictures in a folder next to it.
         baseline: For a sweep with one axis, the value of the axis that means no regulariser. All other settings are
-            compared with this setting. None means no baseline. By default, the baseline is infinity on an axis that
-            contains infinity, and otherwise 0 on an axis that contains 0. But 0 is not the baseline on an axis
-            with negative values, nor on an axis that is named like a limit, such as `max_norm`, or like a logarithm.
+            compared with this setting. None means no baseline. The default in the signature is not a text to pass. It
+            stands for a rule, which applies if the argument is left out:
+
+            - The baseline is infinity, if the axis contains infinity.
+            - Otherwise it is 0, if the axis contains 0 and no negative values. An axis that is named like a limit, such
+              as `max_norm`, or like a logarithm, such as `log_l2`, is excluded.
+            - Otherwise, and for several axes, there is no baseline.
+
             The report states which setting is the baseline.
 
     Returns:
         Path of the report.
 
     Raises:
-        ValueError: If a folder holds no finished results, or case studies and sweeps are mixed. If a dataset has no
-            loss on test rows, or a loss has a dimension other than `epoch` and the axes. If `baseline` is not a value
-            of the axis.
+        ValueError: If a folder holds no finished results, or case studies and sweeps are mixed. If a sweep has no loss
+            on test rows, named `test_loss` or `test`. If a loss on test or validation rows has a dimension that is
+            neither `epoch` nor an axis of the sweep, such as `l2`, `seed` or `draw`. If `baseline` is neither None nor
+            a value of a single axis, or is passed for a case study.
         FileNotFoundError: If a folder does not exist.
 
     Example:
+        The dataset has the loss on test rows, for two values of the axis `l2` and three draws. The report names the
+        setting l2=0.1, and compares it with the baseline l2=0.
+
         >>> import os, tempfile
         >>> losses = xr.DataArray([[0.5, 0.4, 0.6], [0.3, 0.2, 0.4]], dims=("l2", "draw"), coords={"l2": [0.0, 0.1]})
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -115,12 +115,17 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
     """A neural-network classifier that finds its own regulariser, by nested cross-validation.
 
     A candidate is a regulariser with a strength. `fit` tries each candidate on every fold of a repeated nested
-    cross-validation, and chooses one candidate by the one-standard-error rule. The model is the mean of several
-    networks of this candidate. One network is trained on all rows. For each fold, one more network is trained on the
-    rows outside the fold.
+    cross-validation, and chooses one candidate by the one-standard-error rule. The model averages the predictions of
+    several networks of this candidate. One network is trained on all rows. For each fold, one more network is trained
+    on the rows outside the fold. If a second network (see `hidden_layer_sizes`) is as good within one standard error,
+    the average includes the networks of its best candidate too.
 
-    Inputs are standardised inside each fold. The order of the rows does not matter. Two equal rows are merged into one
-    row of weight 2. If most rows of the table are repeated, equal rows are not merged.
+    Inputs are standardised inside each fold. The order of the rows does not matter. Rows with equal inputs stay in one
+    fold. Rows with equal inputs and equal target are merged into one row with their total weight. There are two
+    exceptions, in which equal rows are not merged and may be in different folds:
+
+    - `fit` gets `groups` or `cv`, which then decides alone which rows stay in one fold.
+    - The table has more than five rows per distinct input row, or fewer distinct input rows than folds.
 
     Inputs may be sparse. Missing numbers are replaced by the median of their column, and an additional input marks
     them. Text columns of a data frame are encoded in the same way as by the command `jaxreg search`.
@@ -128,24 +133,29 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
     Args:
         methods: Names from `jaxreg.lab.search.candidates.METHODS`; None for all of them.
         hidden_layer_sizes: Number of units of each hidden layer; an integer for one layer. None tries one layer of 32
-            units. If `quick` is False, None also tries a second network, `jaxreg.lab.search.candidates.OTHER`.
-        epochs: Number of passes over the rows. None chooses the number so that a training run sees about 120,000 rows.
-            The number that None chooses is at least 20 and at most 500.
+            units. If `quick` is False and decay is one of `methods`, None also tries a second network: two layers of 32
+            units, with piecewise linear functions of each numeric column as inputs (see
+            `jaxreg.lab.search.candidates.OTHER`).
+        epochs: Number of passes over the rows. None chooses about 120,000 divided by the number of rows, but at least
+            20 and at most 500.
         learning_rate: Learning rate of Adam. It is constant for three quarters of the training, then decreases to 0.
         folds: Number of folds of the cross-validation.
         repeats: Number of cross-validations, each with another assignment of rows to folds.
-        quick: Whether to try only every second strength.
-        random_state: An integer, a `numpy.random.RandomState`, or None for a random seed.
+        quick: If True, only every second strength is tried.
+        random_state: Seed: an integer, a `numpy.random.RandomState`, or None for a random seed.
         class_weight: Dict from each class to a weight, by which the weights of the rows of the class are multiplied.
             "balanced" gives all classes the same total weight. None changes no weights.
 
     Attributes:
-        best_params_: `method` and `strength` of the chosen candidate. The strength is a limit for MaxNorm, a number of
-            epochs for early stopping, and a probability for dropout.
-        best_score_: Mean score of the chosen candidate on the outer folds. This score is too optimistic, because the
-            choice used these folds.
-        outer_score_: Mean score on outer folds that were used neither for training nor for the choice. This is the
-            score to expect on new rows.
+        classes_: Distinct classes, in ascending order. `RegularizedMLPRegressor` has no such attribute.
+        best_params_: Dict with the `method` and the `strength` of the chosen candidate. The strength is a limit for
+            MaxNorm, a number of epochs for early stopping, and a probability for dropout. It is None for a method
+            without a strength.
+        best_score_: Mean score (accuracy) of the chosen candidate on the outer folds. All outer folds together have
+            chosen this candidate, so the score is too optimistic.
+        outer_score_: Mean score on the outer folds if the choice is repeated for each of them. For each outer fold, a
+            candidate is chosen and its networks are trained without the rows of this fold. This is the score to expect
+            on new rows.
         outer_error_: Standard error of `outer_score_`.
         cv_results_: Dict with the `params` of each candidate and its score on each outer fold. The keys are those of
             scikit-learn's searches.
@@ -191,11 +201,15 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, cv: Any = None) -> Self:
         """Search for a regulariser and fit the model to inputs `X`, of shape (rows, inputs), and classes `y`.
 
-        `sample_weight` holds one weight per row. Rows with the same value of `groups` stay in the same fold.
+        `sample_weight` holds one weight per row. `groups` holds one label per row. Rows with the same label stay in the
+        same fold.
 
         `cv` replaces `folds` and `repeats`. It is a number of folds, an iterable of (train, test) index arrays, or a
-        splitter of scikit-learn. A splitter is called with `groups`. The splits must test each row exactly once per
-        repeat.
+        splitter of scikit-learn, which is called with `groups`. Successive splits that together test each row exactly
+        once form a repeat. Each repeat must have the same number of splits, at least 3. Each split must use every row,
+        either for training or for testing.
+
+        The estimator itself is returned.
         """
         _check_there(y)
         x, y = self._learnt(X, y)
@@ -225,7 +239,8 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
 class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
     """A neural-network regressor that finds its own regulariser, by nested cross-validation.
 
-    The arguments and attributes are those of `RegularizedMLPClassifier`, except `class_weight`. The score is R².
+    The arguments and attributes are those of `RegularizedMLPClassifier`, except `class_weight` and `classes_`. The
+    score is R² instead of the accuracy.
 
     Example:
         >>> from sklearn.datasets import load_diabetes
@@ -241,11 +256,15 @@ class RegularizedMLPRegressor(RegressorMixin, _Searching):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None, cv: Any = None) -> Self:
         """Search for a regulariser and fit the model to inputs `X`, of shape (rows, inputs), and numbers `y`.
 
-        `sample_weight` holds one weight per row. Rows with the same value of `groups` stay in the same fold.
+        `sample_weight` holds one weight per row. `groups` holds one label per row. Rows with the same label stay in the
+        same fold.
 
         `cv` replaces `folds` and `repeats`. It is a number of folds, an iterable of (train, test) index arrays, or a
-        splitter of scikit-learn. A splitter is called with `groups`. The splits must test each row exactly once per
-        repeat.
+        splitter of scikit-learn, which is called with `groups`. Successive splits that together test each row exactly
+        once form a repeat. Each repeat must have the same number of splits, at least 3. Each split must use every row,
+        either for training or for testing.
+
+        The estimator itself is returned.
         """
         x, y = self._learnt(X, y)
         return self._search(x, y, sample_weight, groups, cv)

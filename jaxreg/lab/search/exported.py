@@ -16,14 +16,14 @@ class FittedNets(nn.Module):
     """Flax module that averages fitted networks. It returns class probabilities, or numbers in the units of the target.
 
     Networks of one kind have the same layers and the same coding of their inputs. A coding replaces inputs by piecewise
-    linear functions of the inputs: see `jaxreg.lab.search.codings`.
+    linear functions of the inputs: see `jaxreg.lab.search.codings`. All kinds have equal weight in the average.
 
     Args:
-        hidden: Number of units of each hidden layer, for each kind of network.
-        sizes: Number of networks of each kind.
-        coded: Number of coded inputs of each kind; 0 for a kind without a coding.
+        hidden: Number of units of each hidden layer: one tuple for each kind of network.
+        sizes: Number of networks to average, for each kind.
+        coded: Number of coded inputs of a network, for each kind; 0 for a kind without a coding.
         outputs: Number of outputs of a network.
-        classes: Whether the networks predict classes.
+        classes: True for networks that predict classes, False for regression.
     """
 
     hidden: tuple[tuple[int, ...], ...]
@@ -71,8 +71,13 @@ class FittedNets(nn.Module):
 def to_flax(search: Search) -> tuple[FittedNets, dict[str, Any]]:
     """Return the fitted model of a search as a Flax module and its variables.
 
-    The variables `params` are the kernels and biases. Their first axis numbers the networks of one kind. The variables
-    `figures` are the coding of the inputs, and the scales of the inputs and of the target.
+    Networks of one kind have the same layers and the same coding of their inputs. The variables are a dict with two
+    Flax collections:
+
+    - `params`: the kernels and biases. There is one entry per kind: `nets_0`, `nets_1`, …. The first axis of each array
+      is the index of the network within its kind.
+    - `figures`: constants for each kind. They are the mean and scale of each input and of the target, and the piecewise
+      linear functions that code the inputs, if there are any.
 
     The module takes the same inputs as `search.net`. If the search was run on a data frame, `search.model.encoding`
     converts a data frame to these inputs.
@@ -84,6 +89,8 @@ def to_flax(search: Search) -> tuple[FittedNets, dict[str, Any]]:
         ValueError: If the model is a linear model or trees.
 
     Example:
+        `NUMBERS` is the task of predicting a number (regression).
+
         >>> import numpy as np
         >>> from jaxreg.lab import NUMBERS
         >>> from jaxreg.lab.search import Plan, search, to_flax

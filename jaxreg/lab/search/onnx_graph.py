@@ -35,13 +35,18 @@ class _Graph:
 def to_onnx(search: Search) -> Any:
     """Return the model of a search as an ONNX model, an `onnx.ModelProto`.
 
-    The ONNX model has one input and one output:
+    The ONNX model has one input, `inputs`, of shape (rows, inputs) and type float32. It takes the same numbers as the
+    trained model `search.net`:
 
-    - `inputs`, of shape (rows, inputs) and type float32. The inputs are those of `search.net`. `search.model.encoding`
-      makes them from a data frame.
-    - `probabilities`, of shape (rows, classes), for classes. For numbers, it is `prediction`, of shape (rows, 1).
+    - For a search on arrays, these numbers are the columns of the array.
+    - For a search on a data frame, words and missing cells must first be encoded as numbers.
+      `jaxreg.lab.search.inputs.inputs_of(frame, search.model.encoding)` encodes any frame with the same columns.
 
-    The scaling and the coding of the inputs are part of the graph.
+    Do not scale the inputs, because the graph standardises them. If the model transforms its inputs by piecewise linear
+    functions (`jaxreg.lab.search.codings`), the graph contains these functions too.
+
+    The ONNX model has one output. For classification, it is `probabilities`, of shape (rows, classes). For regression,
+    it is `prediction`, of shape (rows, 1).
 
     Args:
         search: Search whose model consists of networks or is a linear model.

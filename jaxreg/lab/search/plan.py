@@ -20,17 +20,21 @@ ROWS_SEEN = 120_000
 class Plan:
     """Settings of a search: methods, folds, repeats and epochs.
 
+    A search trains a first network with each of the `methods`. It may also train a second network, which has two hidden
+    layers of 32 units each, without a regulariser and with weight decay. The numeric inputs of the second network are
+    transformed by piecewise linear functions (`jaxreg.lab.search.codings`).
+
     Args:
         methods: Names from `jaxreg.lab.search.candidates.METHODS`.
-        hidden: Number of units of each hidden layer; an integer for one layer. None tries one layer of 32 units with
-            all methods. If `quick` is False, None also tries a second network, with and without weight decay
-            (`jaxreg.lab.search.candidates.OTHER`).
-        epochs: Number of passes over the rows. None chooses 120,000 divided by the number of rows, but at least 20 and
-            at most 500.
+        hidden: Number of units of each hidden layer of the first network; an integer for one layer. If the argument is
+            None, the first network has one hidden layer of 32 units. The search then also trains the second network,
+            unless `quick` is True or `methods` lacks "decay".
+        epochs: Number of passes over the rows. Default: 120,000 divided by the number of rows, but at least 20 and at
+            most 500.
         learning_rate: Learning rate of Adam. It is constant for three quarters of the training, then decreases to 0.
         folds: Number of folds of the cross-validation.
         repeats: Number of cross-validations, each with another assignment of rows to folds and new initial weights.
-        quick: Whether to try only every second strength.
+        quick: If True, the search tries only every second strength, and no second network.
         seed: Seed for folds, initial weights and the order of the rows.
 
     Raises:
@@ -73,12 +77,15 @@ class Plan:
 
     @property
     def open(self) -> bool:
-        """Whether the search tries a second network."""
+        """True if the plan leaves the network open: `hidden` is None and `quick` is False.
+
+        The search then also trains the second network, if `methods` contains "decay".
+        """
         return self.hidden is None and not self.quick
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Number of units of each hidden layer of the first network."""
+        """Number of units of each hidden layer of the first network, the one that is trained with all methods."""
         return SMALL if self.hidden is None else tuple(self.hidden)  # type: ignore[arg-type]
 
     def passes(self, rows: int) -> tuple[int, int]:
@@ -124,7 +131,7 @@ def plan_ladder(
 
     Args:
         shape: Number of rows and number of inputs of the table.
-        quick: Whether to try only every second strength, with one repeat.
+        quick: If True, the plans try only every second strength, with one repeat.
         seed: Seed of the plans.
         epochs: Number of epochs of all plans. None chooses it from the number of rows.
         hidden: Number of units of each hidden layer; empty for the default.
@@ -169,7 +176,7 @@ def training_seconds(shape: tuple[int, ...], plan: Plan, *, others: bool = True)
     Args:
         shape: Number of rows and number of inputs of the table.
         plan: The plan.
-        others: Whether to include the training runs of the second network.
+        others: If True, the training runs of the second network are included.
     """
     # A fixed time and the arithmetic of each optimiser step. The constants are 1.5 times the values measured on one
     # core of a shared server.

@@ -35,12 +35,12 @@ NETS = "nets"
 
 
 class Caller(NamedTuple):
-    """Interface through which the user started the search. The verdict uses the argument names of this interface.
+    """Interface through which the user started the search. `Search.verdict` uses the argument names of this interface.
 
     Args:
         name: "command" for `jaxreg search`, "search" for the function `search`, "estimator" for a scikit-learn
             estimator.
-        budget: Whether there was a time limit, such as `--budget` of the command.
+        budget: True if there was a time limit, such as `--budget` of the command.
     """
 
     name: Literal["command", "search", "estimator"] = "search"
@@ -54,31 +54,41 @@ class Search:
     Attributes:
         plan: Methods, folds, repeats and epochs.
         setting: Static settings of the training runs with the first network architecture.
-        tried: All candidates.
-        parts: The splits of the cross-validation.
-        lanes: Learning curves of all training runs: name -> array of shape (candidates, splits, …).
-        spread: Variance of the target on the fold `test` of each split, needed for R²; empty for classes.
-        outer: Scores and losses of each candidate's averaged networks on each outer fold; None if the model is a single
-            network.
+        tried: All candidates. A candidate is a method with a strength, for one network architecture.
+        parts: The splits of the cross-validation. Each split names the folds that a training run leaves out.
+        lanes: Results of all training runs: name of a result -> array. The first two axes of each array are the
+            candidates in `tried` and the splits in `parts`. Learning curves, such as `test_loss`, have a third axis:
+            the recorded epochs. `diverged_at` has one number per run: -1, or the epoch at which the run diverged.
+        spread: Variance of the target on the test fold of each split, of shape (splits,). R² is computed with it. Empty
+            for classification.
+        outer: Score and loss of each candidate on each outer fold. A candidate predicts an outer fold by the mean
+            prediction of its networks that were not trained on this fold. The scores are NaN for regression. None for a
+            stored search of an older version, which did not average networks.
         rivals: Scores and losses of other types of models on the outer folds of the first repeat; None if they were not
             evaluated.
         constant: Scores and losses of a constant prediction (`jaxreg.lab.search.constants`) on each outer fold; None if
             they were not computed.
-        found: The chosen candidate and its estimated scores.
-        net: The final model. Usually it is the mean of the chosen candidate's networks: those trained on all rows, and
-            those trained on all rows except one fold. If the best candidate of another network architecture is as good,
-            its networks are in the mean too. With `any_model`, the final model may be of another type.
+        found: The chosen candidate and its estimated scores. For example, `found.score.mean` is the estimated score of
+            the networks on new rows: the accuracy for classes, R² for numbers.
+        net: The final model. Usually it averages the predictions of several networks of the chosen candidate. One
+            network was trained on all rows. Each further network was trained on all rows except one fold. If the best
+            candidate of another network architecture is as good, its networks are averaged too. After
+            `search(…, any_model=True)`, the final model may be of another type.
         kept: Type of the final model: `NETS`, or one of `jaxreg.lab.search.rivals.KINDS`.
         rows: Number of training rows. Rows that were merged, because their inputs and targets are equal, count once.
-        details: Recall and AUC of each class, and importance of the inputs; None if `blocks` was not given.
+        details: Recall and AUC of each class, and importance of the inputs; None if `search` was called without
+            `blocks`.
         model: The final model with the encoding of the columns, to predict from data frames and files; None if the
             search was given arrays.
         columns: Names of the columns in `details.importance`; empty if they are unknown.
-        means: Scores and losses of the mean of several candidates: (index of an outer fold, indices of the
-            candidates) -> (score, loss) on this fold. None if the model is one candidate.
+        means: Score and loss of the averaged predictions of several candidates, for all combinations that the search
+            compared. It is a dict: (index of an outer fold, indices of the candidates) -> (score, loss) on this fold.
+            The score is NaN for regression. None for a stored search of an older version, which did not average
+            candidates.
         equal_rows: Scores of the networks on duplicate rows; None if the table has no duplicate rows.
         notes: Notes about the table, such as how its columns were read; empty if the search was given arrays.
-        caller: Interface through which the search was started. The verdict uses its argument names.
+        caller: Interface through which the search was started. The advice in `verdict` uses the argument names of this
+            interface, such as `--epochs` for the command `jaxreg search`.
     """
 
     plan: Plan
@@ -114,19 +124,31 @@ class Search:
 
     @property
     def verdict(self) -> str:
-        """Verdict that `jaxreg search` prints, with one statement per line."""
+        """Verdict on the search, as text. The command `jaxreg search` prints it, with one statement per line."""
         return "\n".join(import_module("jaxreg.lab.search.report").sentences(self))
 
     @property
     def chosen(self) -> Candidate:
-        """The candidate that the search chose, using all rows."""
+        """The chosen candidate. The choice uses the losses on all outer folds."""
         return self.tried[self.found.chosen]
 
     def predict(self, frame: Any) -> np.ndarray:
         """Predict the target of each row of a data frame, in the order of the rows.
 
-        Columns are found by name. They may be in any order, and columns that the model does not use are ignored. A
-        single `UserWarning` lists words that did not occur in training, and missing cells that are filled in.
+        Columns are found by name. They may be in any order, and columns that the model does not use are ignored.
+
+        A single `UserWarning` lists text values that did not occur in training, and missing cells in columns that had
+        none in training. In a column of numbers, such a cell is replaced by the median of the training cells. In a
+        column of text, it is replaced by the most frequent training value.
+
+        Args:
+            frame: Data frame with all columns that the model uses.
+
+        Returns:
+            Numbers for regression, otherwise classes, of shape (rows,).
+
+        Raises:
+            ValueError: If the search was run on arrays, or `frame` lacks a column.
         """
         if self.model is None:
             raise ValueError(
@@ -138,8 +160,14 @@ class Search:
     def predict_proba(self, frame: Any) -> np.ndarray:
         """Predict class probabilities for the rows of a data frame. The result has the shape (rows, classes).
 
-        The columns of the result are in the order of `classes`. The data frame is read as by `predict`, with the same
-        warning.
+        The columns of the result are in the order of `classes`. As in `predict`, a `UserWarning` lists unknown text
+        values and unexpected missing cells.
+
+        Args:
+            frame: Data frame with all columns that the model uses.
+
+        Raises:
+            ValueError: If the search was run on arrays or on a numeric target, or `frame` lacks a column.
         """
         if self.model is None or not self.model.classes:
             raise ValueError(
@@ -150,7 +178,10 @@ class Search:
 
     @property
     def classes(self) -> tuple[str | float, ...]:
-        """Classes, in the order of the columns of `predict_proba`. Empty for numbers, and for a search on arrays."""
+        """Classes of the target, in the order of the columns of `predict_proba`.
+
+        Empty for regression. Also empty for a search on arrays, in which the classes are the integers from 0.
+        """
         return () if self.model is None else self.model.classes
 
     @property
@@ -179,44 +210,51 @@ def search(
 ) -> Search:
     """Search for the best regulariser and its strength on a table.
 
-    By default, rows with equal inputs stay in one fold. So no network is tested on inputs that it was trained on. Rows
-    with equal inputs and equal targets are merged into one row with their total weight. The order of the rows does not
-    matter. There are two exceptions:
+    The order of the rows does not matter. By default, rows with equal inputs stay in one fold. So no network is tested
+    on inputs that it was trained on. Rows with equal inputs and equal targets are merged into one row with their total
+    weight. This default has two exceptions, in which no rows are merged:
 
-    - If `groups`, `time` or `folds` is given, this argument alone decides which rows stay in one fold. Equal rows are
-      not merged.
-    - If the table has more than five rows per distinct input row, or fewer distinct input rows than folds, new rows
-      will probably have inputs that occurred in training. Then rows with equal inputs may be in distinct folds. Equal
-      rows are not merged (`jaxreg.lab.search.rows.different_inputs`).
+    - If `groups`, `time` or `folds` is given, this argument alone decides which rows stay in one fold.
+    - In a table with often repeated inputs, rows with equal inputs may be in different folds. Such a table has more
+      than five rows per distinct input row, or fewer distinct input rows than folds. New rows will probably have inputs
+      that occurred in training, so test rows may have such inputs too. The function
+      `jaxreg.lab.search.rows.different_inputs` checks a table for this exception.
 
     Args:
         x: Finite inputs, of shape (rows, inputs), or a data frame. A data frame may have text and missing cells, and
             needs `target`.
         y: Targets, of shape (rows,): numbers, or classes as integers from 0. None with a data frame.
         task: `NUMBERS`, `BINARY` or `CLASSES` of `jaxreg.lab`. For two classes, both `BINARY` and `CLASSES` use a
-            single logit. With a data frame, None infers the task from the target.
+            single logit. Required for arrays. With a data frame, None infers the task from the target.
         plan: Methods, folds, repeats and epochs.
         target: Name of the data frame's column to predict.
-        weights: Weight of each row; None for equal weights.
+        weights: Weight of each row; None for equal weights. Only for arrays.
         groups: Group of each row. For a data frame, the name of the column of groups. Rows of one group stay in one
             fold.
         time: Time of each row. For a data frame, the name of the column of times. Folds follow each other in time, and
-            each fold is predicted from the folds before it.
+            each fold is predicted from the folds before it. The search then makes a single repeat.
         folds: Fold of each row in each repeat, of shape (repeats, rows), numbered from 0. These folds replace the folds
             and repeats of the plan. Only for arrays.
         store: Folder for finished training runs, which a later call reuses. The result is not stored there: to keep it,
             use `pickle`.
-        rivals: Whether to evaluate other types of models on the same folds (`jaxreg.lab.search.rivals`).
-        any_model: Whether the final model may be a linear model, boosted trees or a random forest. Such a model is
+        rivals: If True, a linear model, boosted trees and a random forest are evaluated on the same folds
+            (`jaxreg.lab.search.rivals`).
+        any_model: If True, the final model may be a linear model, boosted trees or a random forest. Such a model is
             chosen if its score is higher than that of the networks, or if its score is equal and its loss is lower.
         budget: Time limit: a number of seconds, or text such as "60s", "5m" or "1h". The search makes as many repeats
-            as the limit allows. If one repeat would take too long, the search also omits candidates and epochs, but
-            only without `plan` and `store`.
+            as the limit allows. If one repeat would take too long, the search omits the second network of the plan,
+            then also candidates and epochs. With `plan` or `store`, it keeps all candidates and epochs of the first
+            network. A limit that is much too short for the shortest possible search usually raises a `ValueError`.
         blocks: Blocks of inputs whose importance is measured for `Search.details`, such as the inputs of one column.
-            Each block is a list of indices. None for no details.
-        clock: Clock that `jaxreg search` passes instead of `budget`.
+            Each block is a list of indices. With None, `Search.details` is None. Only for arrays.
+        clock: Time limit that the command `jaxreg search` passes. In Python, pass `budget` instead.
+
+    Returns:
+        A `Search`. It contains the fitted model and the scores.
 
     Example:
+        `found.found.score` is the R² of the networks on the outer folds, with its standard error.
+
         >>> import numpy as np, pandas as pd
         >>> from jaxreg.lab.search import Plan, search
         >>> size, town = np.linspace(0, 1, 40), np.array(["Ulm", "Bonn"] * 20)
@@ -227,7 +265,8 @@ def search(
 
     Raises:
         ValueError: If the task is unknown, there are fewer rows than folds, all targets are equal, or a number is too
-            large for float32.
+            large for float32. If `budget` is much too short, or `budget` and `folds` are both given. If more than one
+            of `groups`, `time` and `folds` is given.
     """
     start = perf_counter()
     if isinstance(x, str | Path):
@@ -528,12 +567,13 @@ def judged(
     Args:
         tried: The candidates.
         parts: The splits.
-        lanes: Learning curves, as returned by `jaxreg.lab.search.folds.train`.
-        spread: Variance of the target on the fold `test` of each split; empty for classes.
+        lanes: Learning curves of all training runs, as returned by `jaxreg.lab.search.folds.train`.
+        spread: Variance of the target on the test fold of each split, of shape (splits,); empty for classification.
         rows: Number of rows.
-        outer: Results of the averaged networks on the outer folds; None for single networks.
-        means: Function that returns the score and the loss of the mean of several candidates on an outer fold; None if
-            the model is one candidate.
+        outer: Score and loss of each candidate's averaged networks on each outer fold; None if networks are not
+            averaged.
+        means: Function of the index of an outer fold and the indices of several candidates. It returns the score and
+            the loss of the averaged predictions of these candidates. None if candidates are not averaged.
     """
     test, validation = _losses(lanes, "test"), _losses(lanes, "validation")
     if not len(spread):

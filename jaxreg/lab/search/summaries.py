@@ -1,7 +1,11 @@
 """Functions for the numbers of a report. Each computes one number from a search that `open_search` has read.
 
-Here, the score or loss of a search is that of the entire procedure, including the choice of a candidate. It is measured
-on the outer folds, which are used neither for training nor for the choice.
+The score is the accuracy for classification, and R² for regression. The loss is the cross-entropy in nats for
+classification, and the squared error of the standardised target for regression.
+
+Scores and losses are measured on the outer folds of the cross-validation. For each outer fold, the search chooses and
+trains a candidate without the rows of this fold. A candidate is a network architecture and a regulariser with its
+strength. The label of a candidate is, for example, "L2(0.01)", or "none" without a regulariser.
 """
 
 import dataclasses
@@ -182,21 +186,33 @@ def _curves(store: Path) -> dict[str, np.ndarray]:
 
 
 def loss_change(search: Search) -> Estimate:
-    """Return how much the search changes the loss on the outer folds, compared with no regulariser."""
+    """Return the loss of the chosen networks minus their loss without a regulariser.
+
+    For each outer fold, the networks that the search chooses are compared with networks of the same architecture, but
+    without a regulariser. A negative mean shows that the search lowers the loss.
+
+    Returns:
+        Mean over the outer folds, with its standard error.
+    """
     gain = search.found.loss_gain
     return dataclasses.replace(gain, mean=0.0 - gain.mean)
 
 
 def loss_saved(search: Search) -> float:
-    """Return the fraction by which the search lowers the loss, compared with no regulariser."""
+    """Return the relative reduction of the loss by the search, compared with no regulariser: 0.2 for a 20 % lower loss.
+
+    Both losses are means over the outer folds. The result is negative if the search raises the loss.
+    """
     gain = search.found.loss_gain.mean
     return float(gain / (search.found.loss.mean + gain))
 
 
 def errors_saved(search: Search) -> float:
-    """Return the fraction by which the search lowers the number of errors, compared with no regulariser.
+    """Return the relative reduction of the errors by the search, compared with no regulariser: 0.2 for 20 % fewer.
 
-    NaN if there are no errors without a regulariser.
+    For classification, the errors are the share of misclassified rows on the outer folds. For regression, they are
+    1 - R². The result is negative if the search makes more errors. It is NaN if there are no errors without a
+    regulariser.
     """
     gain = search.found.score_gain.mean
     errors = 1 - (search.found.score.mean - gain)
@@ -204,23 +220,30 @@ def errors_saved(search: Search) -> float:
 
 
 def one_error_in(search: Search) -> float:
-    """Return the number n in "one error in n", which the search avoids (or adds) compared with no regulariser.
+    """Return n = 1 / |`errors_saved`|: of every n errors without a regulariser, the search avoids one.
 
-    Infinity if the number of errors does not change.
+    The result is also positive if the search adds errors: then it adds one error to every n. Infinity if the number of
+    errors does not change.
     """
     share = abs(errors_saved(search))
     return 1 / share if share else float("inf")
 
 
 def errors_needed(search: Search) -> float:
-    """Return how many standard errors a mean change must exceed to be significant at 95 %, by Student's t."""
+    """Return the number of standard errors by which a mean change must differ from 0 to be statistically significant.
+
+    The change is that of the score or the loss, compared with no regulariser. For n outer folds, the result is the
+    97.5 % quantile of Student's t distribution with n - 1 degrees of freedom.
+    """
     return float(stdtrit(search.found.loss_gain.n - 1, 0.975))
 
 
 def repeats_needed(search: Search) -> float:
-    """Return the number of repeats that would make the gain in loss significant, if its mean and spread do not change.
+    """Return the number of repeats of the cross-validation that would make the reduction of the loss significant.
 
-    Infinity if `MOST_REPEATS` are not enough. All repeats use the same rows, so even many repeats may not be enough.
+    The reduction is that of the search, compared with no regulariser. Its mean and its spread over the outer folds are
+    assumed to stay the same. The result exceeds the number of repeats of this search. It is infinity if 100 repeats
+    (`MOST_REPEATS`) are not enough. All repeats use the same rows, so even many repeats may not be enough.
     """
     gain, ratio = search.found.loss_gain, 1 / (search.plan.folds - 1)
     spread = gain.error / (1 / gain.n + ratio) ** 0.5
@@ -232,15 +255,30 @@ def repeats_needed(search: Search) -> float:
 
 
 def times_longer(search: Search) -> float:
-    """Return about how many times as long a search with `repeats_needed` repeats would take. It is a whole number."""
+    """Return the time of a search with `repeats_needed` repeats, divided by the time of this search.
+
+    The time is assumed to be proportional to the number of repeats. The result is rounded up to a whole number. It is
+    infinity if `repeats_needed` is infinity.
+    """
     return float(np.ceil(repeats_needed(search) / search.plan.repeats))
 
 
 def importance(search: Search, column: str) -> Estimate:
-    """Return how much the loss increases when a column is permuted, on the outer folds of the first repeat.
+    """Return the increase of the loss when the values of a column are permuted.
+
+    The loss is that of the chosen networks on the outer folds of the first repeat. A positive mean shows that the
+    networks use the column.
+
+    Args:
+        search: Result of the search.
+        column: Name of the column.
+
+    Returns:
+        Mean over these folds, with its standard error.
 
     Raises:
-        ValueError: If the importance of the column is unknown.
+        ValueError: If the table has no such input column, or the importances were not measured. Only the command
+            `jaxreg search` without `--quick` measures them.
     """
     if search.details is None or column not in search.columns:
         columns = "" if search.details is None else ", ".join(map(repr, search.columns))
@@ -252,19 +290,27 @@ def importance(search: Search, column: str) -> Estimate:
 
 
 def class_names(search: Search) -> list[str]:
-    """Return the names of the classes whose recall is known. The list is empty for regression or a quick search."""
+    """Return the names of the classes whose recall was measured.
+
+    Only the command `jaxreg search` without `--quick` measures the recall. Otherwise, and for regression, the list is
+    empty.
+    """
     return [] if search.model is None or search.details is None else list(map(spoken, search.model.classes))
 
 
 def recall(search: Search, class_name: str) -> float:
-    """Return the share of a class's rows that the networks predict correctly, on the outer folds of the first repeat.
+    """Return the share of a class's rows that are predicted correctly.
+
+    The rows are those of all outer folds of the first repeat. Each fold is predicted by the networks that the search
+    chooses for this fold and trains without its rows.
 
     Args:
         search: Result of the search.
         class_name: Name of the class.
 
     Raises:
-        ValueError: If the recall of the class is unknown.
+        ValueError: If the target has no such class, or the recall was not measured. Only the command `jaxreg search`
+            without `--quick` measures it.
     """
     names = class_names(search)
     if class_name not in names:
@@ -275,57 +321,133 @@ def recall(search: Search, class_name: str) -> float:
 
 
 def times_picked(search: Search, method: str) -> int:
-    """Return the number of outer folds for which a method was chosen."""
+    """Return the number of outer folds for which the search chose a candidate of a method.
+
+    Args:
+        search: Result of the search.
+        method: Name of the method, such as "L2" or "none".
+    """
     return search.found.tally(search.tried).get(method, 0)
 
 
 def mean_score(search: Search, candidate: str) -> float:
-    """Return the mean score of a candidate across the outer folds."""
+    """Return the mean score of a candidate over the outer folds. NaN if a training run of the candidate diverged there.
+
+    Args:
+        search: Result of the search.
+        candidate: Label of the candidate, such as "L2(0.01)".
+
+    Raises:
+        ValueError: If the search has no candidate with this label.
+    """
     return float(search.found.scores[_place(search, candidate)].mean())
 
 
 def mean_loss(search: Search, candidate: str) -> float:
-    """Return the mean loss of a candidate across the outer folds."""
+    """Return the mean loss of a candidate over the outer folds. NaN if a training run of the candidate diverged there.
+
+    Args:
+        search: Result of the search.
+        candidate: Label of the candidate, such as "L2(0.01)".
+
+    Raises:
+        ValueError: If the search has no candidate with this label.
+    """
     return float(search.found.losses[_place(search, candidate)].mean())
 
 
 def loss_gain(search: Search, candidate: str) -> float:
-    """Return how much a candidate lowers the mean loss, compared with the same network without a regulariser."""
+    """Return the mean loss without a regulariser minus the mean loss of a candidate, on the outer folds.
+
+    Both losses are those of the candidate's network architecture. The result is a difference, not a ratio. It is
+    positive if the candidate's loss is lower.
+
+    Args:
+        search: Result of the search.
+        candidate: Label of the candidate, such as "L2(0.01)".
+
+    Raises:
+        ValueError: If the search has no candidate with this label.
+    """
     return float(_gains(search, candidate).mean())
 
 
 def change_in_loss(search: Search, candidate: str) -> Estimate:
-    """Return how much a candidate changes the loss, compared with the same network without a regulariser."""
+    """Return the loss of a candidate minus the loss of the same network architecture without a regulariser.
+
+    A negative mean shows that the candidate's loss is lower.
+
+    Args:
+        search: Result of the search.
+        candidate: Label of the candidate, such as "L2(0.01)".
+
+    Returns:
+        Mean over the outer folds, with its standard error.
+
+    Raises:
+        ValueError: If the search has no candidate with this label.
+    """
     return estimate(-_gains(search, candidate), 1 / (search.plan.folds - 1))
 
 
 def change_in_score(search: Search, candidate: str) -> Estimate:
-    """Return how much a candidate changes the score, compared with the same network without a regulariser."""
+    """Return the score of a candidate minus the score of the same network architecture without a regulariser.
+
+    The score is the accuracy for classification, and R² for regression. A positive mean shows that the candidate is
+    better.
+
+    Args:
+        search: Result of the search.
+        candidate: Label of the candidate, such as "L2(0.01)".
+
+    Returns:
+        Mean over the outer folds, with its standard error.
+
+    Raises:
+        ValueError: If the search has no candidate with this label.
+    """
     scores, place = search.found.scores, _place(search, candidate)
     gains = scores[place] - scores[unregularised(search.tried, place)]
     return estimate(gains, 1 / (search.plan.folds - 1))
 
 
 def best_candidate(search: Search) -> str:
-    """Return the label of the candidate with the lowest mean loss across the outer folds."""
+    """Return the label of the candidate with the lowest mean loss over the outer folds, such as "L2(0.01)"."""
     means = search.found.losses.mean(axis=1)
     return search.tried[int(np.nanargmin(means))].label
 
 
 def win_rate(search: Search, candidate: str) -> float:
-    """Return the share of outer folds on which a candidate has a lower loss than its network without a regulariser.
+    """Return the share of outer folds on which a candidate has a lower loss than without its regulariser.
 
-    A tie counts one half.
+    The comparison is with the same network architecture without a regulariser. A tie counts one half. The result is NaN
+    if a training run for one of these losses diverged.
+
+    Args:
+        search: Result of the search.
+        candidate: Label of the candidate, such as "L2(0.01)".
+
+    Raises:
+        ValueError: If the search has no candidate with this label.
     """
     gains = _gains(search, candidate)  # NaN if a training diverged
     return float(((1 + np.sign(gains)) / 2).mean())
 
 
 def still_falls(search: Search, candidate: str) -> float:
-    """Return how much the test loss still decreases just before the learning rate begins to decay, as a fraction.
+    """Return the relative decrease of a candidate's test loss, just before the learning rate begins to decay.
 
-    The result is the smallest relative decrease between successive points of the mean learning curve on the outer
-    folds. Only the last three intervals are compared.
+    The learning rate begins to decay after three quarters of the epochs. The learning curve is averaged over the outer
+    folds. Of its points up to then, the last four are used: they give three relative decreases, from each point to the
+    next. The result is the smallest of the three. So 0.02 means that the loss falls by at least 2 % from point to
+    point. The result is negative if the loss rises between two of the points.
+
+    Args:
+        search: Result of the search.
+        candidate: Label of the candidate, such as "L2(0.01)".
+
+    Raises:
+        ValueError: If the search has no candidate with this label.
     """
     outer = outer_splits(search.parts)
     last = int(CONSTANT * search.setting.points)
@@ -337,9 +459,15 @@ def still_falls(search: Search, candidate: str) -> float:
 def rival_gain(search: Search, kind: str) -> Estimate:
     """Return the score of another model, such as boosted trees, minus the score of the networks.
 
+    The networks are those that the search chooses for each outer fold. The score is the accuracy for classification,
+    and R² for regression. A positive mean shows that the other model is better.
+
     Args:
-        search: Result of the search.
-        kind: Name of the other model, from `jaxreg.lab.search.rivals.KINDS`.
+        search: Result of a search with `rivals` or `any_model`.
+        kind: Name of the other model: "linear model", "boosted trees" or "forest".
+
+    Returns:
+        Mean over the outer folds of the first repeat, with its standard error.
     """
     assert search.rivals is not None
     mine = search.found.picked_scores[: search.plan.folds]
@@ -347,13 +475,18 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus the score of the networks, for new rows that include duplicates.
+    """Return the score of another model minus the score of the networks, if some new rows equal training rows.
 
-    A duplicate is a new row that equals a training row. The share of duplicates is assumed to be that in the table.
+    The result is a weighted mean of two differences: on rows with new inputs (`rival_gain`), and on training rows that
+    occur several times (`score_on_equal_rows`). The weight of the second difference is `equal_share`. A share of at
+    most 2 % counts as 0. A positive mean shows that the other model is better.
 
     Args:
-        search: Result of the search.
-        kind: Name of the other model, from `jaxreg.lab.search.rivals.KINDS`.
+        search: Result of a search with `rivals` or `any_model`.
+        kind: Name of the other model: "linear model", "boosted trees" or "forest".
+
+    Returns:
+        Mean over the outer folds of the first repeat, with its standard error.
     """
     assert search.rivals is not None
     each = gaps(search.rivals, search.found.picked_scores[: search.plan.folds], search.equal_rows)
@@ -361,23 +494,37 @@ def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
 
 
 def best_model(search: Search) -> str:
-    """Return the type of model that `any_model` chooses: `NETS`, or a name from `jaxreg.lab.search.rivals.KINDS`."""
+    """Return the type of model that a search with `any_model` chooses.
+
+    Returns:
+        "nets", "linear model", "boosted trees" or "forest".
+    """
     assert search.rivals is not None
     mine = search.found.picked_scores[: search.plan.folds], search.found.picked_losses[: search.plan.folds]
     return best_rival(search.rivals, *mine, search.equal_rows) or NETS
 
 
 def equal_share(search: Search) -> float:
-    """Return the share of duplicate rows. A duplicate row has the same inputs, target and fold as another row."""
+    """Return the share of the table's rows that equal another row in inputs and target. Rows count by their weights.
+
+    The result is 0 if the search did not merge equal rows. It merges none if there are groups, times or given folds. It
+    also merges none if the table has more than five rows per distinct input row, or fewer distinct input rows than
+    folds.
+    """
     return 0.0 if search.equal_rows is None else search.equal_rows.share
 
 
 def score_on_equal_rows(search: Search, model: str) -> float:
-    """Return the mean score of a model on duplicates of its training rows.
+    """Return the mean score of a model on those of its training rows that equal another row in inputs and target.
+
+    New rows that equal a training row would be predicted like these. For each outer fold of the first repeat, the model
+    is trained on the other folds and scored on these training rows. Folds without such rows are left out. The score is
+    the accuracy for classification, and R² for regression.
 
     Args:
-        search: Result of the search.
-        model: "nets", or a name from `jaxreg.lab.search.rivals.KINDS`.
+        search: Result of the search. Its `equal_share` must be above 0.
+        model: Type of model: "nets" for the networks that the search chooses for each outer fold, or "linear model",
+            "boosted trees" or "forest".
     """
     assert search.equal_rows is not None
     scores = search.equal_rows.score
@@ -389,7 +536,15 @@ def score_on_equal_rows(search: Search, model: str) -> float:
 
 
 def model_score(search: Search) -> Estimate:
-    """Return the score of the final model (networks or another kind of model) on the outer folds."""
+    """Return the score to expect from the final model on new rows: the accuracy for classification, R² for regression.
+
+    The score is measured on the outer folds. For each outer fold, networks are chosen and trained without the rows of
+    this fold. With `any_model`, the final model may be of another type. A model of this type is then trained for each
+    outer fold of the first repeat, also without the rows of the fold.
+
+    Returns:
+        Mean over the outer folds, with its standard error.
+    """
     if search.kept == NETS:
         return search.found.score
     score = estimate(_on_folds(search, search.kept)[0], 1 / (search.plan.folds - 1))
@@ -397,7 +552,14 @@ def model_score(search: Search) -> Estimate:
 
 
 def model_loss(search: Search) -> Estimate:
-    """Return the loss of the final model (networks or another kind of model) on the outer folds."""
+    """Return the loss to expect from the final model on new rows, measured on the same folds as `model_score`.
+
+    The loss is the cross-entropy in nats for classification. For regression, it is the squared error of the
+    standardised target.
+
+    Returns:
+        Mean over the outer folds, with its standard error.
+    """
     return (
         search.found.loss
         if search.kept == NETS
@@ -414,19 +576,28 @@ class ScoreRange(NamedTuple):
 
 
 def score_range(search: Search) -> ScoreRange:
-    """Return the 95 % confidence interval of the score of the final model on new rows."""
+    """Return the 95 % confidence interval of `model_score`, the score to expect from the final model on new rows.
+
+    The upper end is at most 1. For classification, the lower end is at least 0.
+    """
     score = model_score(search)
     return ScoreRange(max(0.0, score.low) if search.setting.task.classes else score.low, min(1.0, score.high), 0.95)
 
 
 def score_over_constant(search: Search, model: str | None = None) -> Estimate:
-    """Return the score of a model minus the score of a constant prediction.
+    """Return the score of a model minus the score of a constant prediction, on the outer folds.
 
-    The constant prediction is the most frequent class for classification, and the mean of the target for regression.
+    The constant prediction is the most frequent class of the training rows. For regression, it is the mean of the
+    target over these rows. A positive mean shows that the model is better.
 
     Args:
         search: Result of the search.
-        model: "nets", or a name from `jaxreg.lab.search.rivals.KINDS`. None stands for the final model.
+        model: Type of model: "nets" for the networks that the search chooses for each outer fold, or "linear model",
+            "boosted trees" or "forest". None for the type of the final model.
+
+    Returns:
+        Mean over the outer folds, with its standard error. For other models than networks, the folds are those of the
+        first repeat.
     """
     assert search.constant is not None
     scores, _ = _on_folds(search, model or search.kept)
@@ -434,13 +605,20 @@ def score_over_constant(search: Search, model: str | None = None) -> Estimate:
 
 
 def loss_over_constant(search: Search, model: str | None = None) -> Estimate:
-    """Return the loss of a constant prediction minus the loss of a model.
+    """Return the reduction of the loss by a model: the loss of a constant prediction minus the loss of the model.
 
-    The constant prediction is the shares of the classes for classification, and the mean of the target for regression.
+    The constant prediction gives each class its share of the training rows as probability. For regression, it is the
+    mean of the target over these rows. A positive mean shows that the model is better. The losses are those on the
+    outer folds.
 
     Args:
         search: Result of the search.
-        model: "nets", or a name from `jaxreg.lab.search.rivals.KINDS`. None stands for the final model.
+        model: Type of model: "nets" for the networks that the search chooses for each outer fold, or "linear model",
+            "boosted trees" or "forest". None for the type of the final model.
+
+    Returns:
+        Mean over the outer folds, with its standard error. For other models than networks, the folds are those of the
+        first repeat.
     """
     assert search.constant is not None
     _, losses = _on_folds(search, model or search.kept)
@@ -448,24 +626,40 @@ def loss_over_constant(search: Search, model: str | None = None) -> Estimate:
 
 
 def constant_score(search: Search) -> float:
-    """Return the score of always predicting the most frequent class, or the mean, on the final model's outer folds."""
+    """Return the mean score of a constant prediction on the outer folds that `model_score` uses.
+
+    For classification, the constant prediction is the most frequent class of the training rows. For regression, it is
+    the mean of the target over these rows.
+    """
     assert search.constant is not None
     return float(search.constant.score[: model_score(search).n].mean())
 
 
 def constant_loss(search: Search) -> float:
-    """Return the loss of always predicting the shares of the classes, or the mean, on the outer folds."""
+    """Return the mean loss of a constant prediction on the outer folds of all repeats.
+
+    For classification, the constant prediction gives each class its share of the training rows as probability. For
+    regression, it is the mean of the target over these rows.
+    """
     assert search.constant is not None
     return float(search.constant.loss.mean())
 
 
 def plain_score(search: Search) -> float:
-    """Return the score that the chosen networks reach on the outer folds without a regulariser."""
+    """Return the mean score that the chosen networks reach without a regulariser, on the outer folds.
+
+    For each outer fold, the candidate that the search chooses is replaced by the candidate with the same network
+    architecture and no regulariser.
+    """
     return search.found.score.mean - search.found.score_gain.mean
 
 
 def plain_loss(search: Search) -> float:
-    """Return the loss that the chosen networks reach on the outer folds without a regulariser."""
+    """Return the mean loss that the chosen networks reach without a regulariser, on the outer folds.
+
+    For each outer fold, the candidate that the search chooses is replaced by the candidate with the same network
+    architecture and no regulariser.
+    """
     return search.found.loss.mean + search.found.loss_gain.mean
 
 
@@ -479,7 +673,10 @@ def _on_folds(search: Search, model: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def averaged(search: Search) -> int:
-    """Return the number of networks that the final model averages, assuming that no training run diverged."""
+    """Return the number of networks that the final model averages, assuming that no training run diverged.
+
+    If the final model is of another type, the result is the number of networks in the mean that the search chose.
+    """
     kinds = len(search.found.members)
     if search.setting.forward:
         return kinds * search.plan.repeats
@@ -487,12 +684,22 @@ def averaged(search: Search) -> int:
 
 
 def units(search: Search, layer: str) -> int:
-    """Return the number of units of a hidden layer in the first network architecture. Layers are numbered from 1."""
+    """Return the number of units of a hidden layer.
+
+    The layer is one of the first network architecture. A search may also try a second one.
+
+    Args:
+        search: Result of the search.
+        layer: Number of the layer, as text: "1" for the first hidden layer.
+    """
     return search.setting.hidden[int(layer) - 1]
 
 
 def nets(search: Search) -> int:
-    """Return the number of trained networks: one per candidate and split."""
+    """Return the number of trained networks: one per candidate and split.
+
+    Each split leaves out two folds, one fold or no fold of one repeat.
+    """
     return len(search.tried) * len(search.parts)
 
 

@@ -4,8 +4,8 @@ Runs that share a draw of the data are not independent. So the draws are the uni
 seeds of a draw are averaged first. With only one draw, the seeds are the units. The result then holds for that one data
 set only.
 
-Statistics never average a diverged run silently. They raise an error with the name of the run, or they drop the run and
-return its name.
+Statistics never average a diverged run silently. They raise an error with the name of the run, return NaN, or drop the
+run and return its name.
 """
 
 import warnings
@@ -25,13 +25,13 @@ def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
 
     Args:
         dataset: Dataset of a sweep. Its variable `diverged_at` gives the epoch at which a run diverged, or -1. Without
-            this variable, a run has diverged if an output with one number per run is NaN or infinite.
+            this variable, a run has diverged if a floating-point variable with one number per run is NaN or infinite.
 
     Returns:
-        One name per run, such as `"recipe=L2(0.1), seed=0, draw=3"`, in the order of the dataset.
+        One name per diverged run, such as `"recipe=L2(0.1), seed=0, draw=3"`, in the order of the dataset.
 
     Raises:
-        ValueError: If the dataset has neither `diverged_at` nor an output with one number per run.
+        ValueError: If the dataset has neither `diverged_at` nor a floating-point variable with one number per run.
 
     Example:
         >>> at = xr.DataArray([-1, 250], dims="seed", coords={"seed": [0, 1]})
@@ -44,20 +44,22 @@ def diverged(dataset: xr.Dataset) -> tuple[str, ...]:
 def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
     """Replace the values of diverged runs by NaN, from the epoch of divergence on.
 
-    A diverged model still has an accuracy, which is a finite but meaningless number. If NaN replaces this number, every
-    statistic raises an error that names the run.
+    A diverged model still has an accuracy, which is a finite but meaningless number. After the replacement,
+    statistics cannot average this number unnoticed. They raise an error that names the run, return NaN, or drop the run
+    on request.
 
     Args:
         dataset: Dataset of a sweep. Its variable `diverged_at` gives the epoch at which a run diverged, or -1.
             Variables without an `epoch` dimension are assumed to be measured after the last epoch. Without
-            `diverged_at`, a run has diverged if an output with one number per run is NaN or infinite. Its values at all
-            epochs are then replaced.
+            `diverged_at`, a run has diverged if a floating-point variable with one number per run (so without an
+            `epoch` dimension) is NaN or infinite. All values of this run, at every epoch, are then replaced.
 
     Returns:
-        The dataset with NaN in its floating-point variables. All other variables are unchanged.
+        The dataset with NaN in its floating-point variables that have values for each run. All other variables are
+        unchanged.
 
     Raises:
-        ValueError: If the dataset has neither `diverged_at` nor an output with one number per run.
+        ValueError: If the dataset has neither `diverged_at` nor a floating-point variable with one number per run.
 
     Example:
         >>> at = xr.DataArray([-1, 2], dims="seed")
@@ -156,7 +158,7 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
 
     Args:
         values: One number per run.
-        over: Name or names of the dimensions to average over, outermost unit first.
+        over: Name or names of the dimensions along which there are runs, outermost first.
 
     Returns:
         A dimension of `values`. By default, it is `"draw"` if there are several draws, and `"seed"` if there is only
@@ -187,11 +189,12 @@ def units_last(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> xr.Data
 
     Args:
         values: One number per run, with further dimensions such as settings.
-        over: Name or names of the dimensions to average over, outermost unit first.
+        over: Name or names of the dimensions along which there are runs, outermost first. All of them are averaged
+            except the first one with several entries.
 
     Returns:
-        Float64 numbers. The last dimension is `draw`, or `seed` if there is only one draw. The mean is NaN if one of
-        its runs is not finite.
+        Float64 numbers. The last dimension is `draw`, or `seed` if there is only one draw. A mean is NaN if one of its
+        runs is not finite.
 
     Raises:
         ValueError: If `values` has none of the dimensions `over`.
@@ -210,8 +213,9 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
 
     Args:
         values: One number per run.
-        over: Name or names of the dimensions to average over, outermost unit first.
-        drop: Whether to drop runs that are not finite. If True, the caller must report the names of the dropped runs,
+        over: Name or names of the dimensions along which there are runs, outermost first. All of them are averaged
+            except the first one with several entries.
+        drop: If True, runs that are not finite are dropped. The caller must then report the names of the dropped runs,
             which are `named(~finite(values))`. If False, runs that are not finite raise an error.
 
     Returns:
@@ -252,17 +256,20 @@ def differences(
     Args:
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
-        over: Name or names of the dimensions to average over, outermost unit first.
-        drop_diverged: Whether to drop pairs of runs in which `a` or `b` is not finite. If False, such pairs raise an
-            error.
+        over: Name or names of the dimensions along which there are runs, outermost first. All of them are averaged
+            except the first one with several entries, which is the dimension of the result. By default, the seeds of
+            each draw are averaged.
+        drop_diverged: If True, pairs of runs in which `a` or `b` is not finite are dropped. If False, such a pair
+            raises an error.
 
     Returns:
         Float64 differences along one dimension. A difference that may be a rounding error (up to 4 ulp of float32) is
         exactly 0.
 
     Raises:
-        ValueError: If `a` and `b` have different labels or dimensions, or `drop_diverged` is False and a run is not
-            finite.
+        ValueError: If `a` and `b` have different labels or dimensions. If `drop_diverged` is False and a run is not
+            finite. If all runs would be dropped. If `unit` raises an error for these values.
+        TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:
         >>> a = xr.DataArray([[0.9, 0.7], [0.8, 0.8]], dims=("draw", "seed"))
@@ -288,10 +295,11 @@ def left_out(a: xr.DataArray, b: xr.DataArray) -> tuple[str, ...]:
         b: Baseline, with the same labels.
 
     Returns:
-        One name per pair in which `a` or `b` is not finite.
+        One name per pair in which `a` or `b` is not finite, such as "draw=3, seed=0".
 
     Raises:
         ValueError: If `a` and `b` have different labels or dimensions.
+        TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:
         >>> left_out(xr.DataArray([1.0, np.nan], dims="draw"), xr.DataArray([1.0, 1.0], dims="draw"))

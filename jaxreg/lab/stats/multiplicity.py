@@ -8,13 +8,15 @@ from scipy import stats as scipy_stats
 def holm(p: xr.DataArray) -> xr.DataArray:
     """Adjust p-values by Holm's method, which controls the family-wise error rate.
 
-    The family-wise error rate is the probability of one or more false claims.
+    The family-wise error rate is the probability that at least one test is declared significant although its null
+    hypothesis is true.
 
     Args:
         p: p-values of one family of tests, of any shape.
 
     Returns:
-        Adjusted p-values with the same labels. Claims with an adjusted p-value below 0.05 are significant at 5 %.
+        Adjusted p-values with the same labels. Tests with an adjusted p-value below 0.05 are significant at a
+        family-wise error rate of 5 %.
 
     Raises:
         ValueError: If a p-value is not between 0 and 1.
@@ -36,14 +38,15 @@ def holm(p: xr.DataArray) -> xr.DataArray:
 def benjamini_hochberg(p: xr.DataArray) -> xr.DataArray:
     """Adjust p-values by Benjamini and Hochberg's method, which controls the false discovery rate.
 
-    The false discovery rate is the expected share of false claims among all claims.
+    The false discovery rate is the expected share of true null hypotheses among the tests that are declared
+    significant.
 
     Args:
         p: p-values of one family of tests, of any shape.
 
     Returns:
-        Adjusted p-values with the same labels. For claims with an adjusted p-value below 0.05, the false discovery rate
-        is at most 5 %.
+        Adjusted p-values with the same labels. If all tests with an adjusted p-value below 0.05 are declared
+        significant, the false discovery rate is at most 5 %.
 
     Raises:
         ValueError: If a p-value is not between 0 and 1.

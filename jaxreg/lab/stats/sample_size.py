@@ -45,15 +45,17 @@ def draws_for_mean(effect: float, sd: float, *, alpha: float = 0.05, power: floa
 def draws_for_probability(probability: float = 0.75, *, alpha: float = 0.05, power: float = 0.95) -> int:
     """Compute how many draws of the data a test needs to show that one method beats another.
 
-    The number comes from Noether's approximation for the one-sided test, which is common in comparisons of learning
-    algorithms. With the default arguments, it is 29 draws.
+    The number is Noether's approximation for a one-sided Mann-Whitney test, with the same number of draws for both
+    methods. This approximation is common in comparisons of learning algorithms. With the default arguments, it gives 29
+    draws.
 
     `outperforms` is stricter, because it uses a two-sided interval. With 29 draws and a true probability of 0.75, it
     reports a significant difference in 83 % of cases.
 
     Args:
-        probability: Probability that the one method is better on a new draw. Pass the smallest probability that is
-            worth detecting, but not 0.5.
+        probability: Probability that the first method is better on a new draw. Pass the smallest probability that is
+            worth detecting. 0.5 would mean no difference. A probability p below 0.5 means that the first method is
+            worse, and needs as many draws as 1 - p.
         alpha: Significance level of the one-sided test.
         power: Probability of detecting the difference if it exists.
 
@@ -61,7 +63,7 @@ def draws_for_probability(probability: float = 0.75, *, alpha: float = 0.05, pow
         The number of draws.
 
     Raises:
-        ValueError: If the probability is one half, or a probability is not between 0 and 1.
+        ValueError: If `probability` is 0.5, or one of the three arguments is not between 0 and 1.
 
     Example:
         >>> draws_for_probability(0.75)

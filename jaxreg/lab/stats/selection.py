@@ -20,11 +20,12 @@ class OneStandardError:
         strength: The chosen strength. It is the largest strength whose mean is within one standard error of
             `best_mean`. If the strengths are limits, it is the smallest such limit.
         label: Label of the chosen strength along its dimension, such as the name of a recipe.
-        best: The strength with the best mean.
+        best: The strength with the best mean: the lowest mean of losses, or the highest mean of scores.
         best_mean: Mean at the strength `best`.
         standard_error: Standard error of `best_mean`.
         n: Number of draws of the data from which the standard error is computed. With only one draw, number of seeds.
-        diverged: Names of the runs with a NaN or infinite value. A strength with a diverged run is not chosen.
+        diverged: Coordinates of the runs with a NaN or infinite value, such as "draw=3, strength=0.1". A strength with
+            a diverged run is not chosen.
     """
 
     strength: float
@@ -46,20 +47,25 @@ def one_standard_error(
 
     Args:
         values: One number per run on validation data, with a coordinate `strength` along one dimension. A larger
-            strength must mean a simpler model. A strength of NaN counts as 0. If there is no coordinate `strength`, a
-            dimension of limits is used, such as `limit`, and the smallest limit is chosen. Infinity means no limit.
-        over: Name or names of the dimensions to average over, the outermost first: seeds within draws are
-            `("draw", "seed")`.
-        lower_is_better: Whether lower values are better. By default, the name of `values` decides, such as `val_loss`
-            or `val_accuracy`. Values without a name count as better if they are higher. For any other name, this
-            argument is required.
+            strength must mean a simpler model. A strength of NaN counts as 0. Without a coordinate `strength`, the only
+            dimension of limits is used: it contains infinity (no limit), or has a name such as `limit`, `max_norm` or
+            `radius`. A smaller limit means a simpler model. So the smallest limit within one standard error is chosen.
+        over: Name or names of the dimensions of repeated runs, the outermost first: seeds within draws are
+            `("draw", "seed")`. Names that `values` lacks are ignored. The standard error is computed across the first
+            dimension with several entries. Before this, the runs are averaged over the others.
+        lower_is_better: True if lower values are better, False if higher values are better. By default, the name of
+            `values` decides: lower for `validation_loss` or `val_error`, higher for `val_accuracy` or `score`. If
+            `values` has no name, higher values are better. For any other name, this argument is required.
 
     Returns:
         A `OneStandardError`.
 
     Raises:
-        ValueError: If the coordinate `strength` is missing, there is only one run, or every strength has a diverged
-            run. Without `lower_is_better`, if losses are negative or a name does not say which values are better.
+        ValueError: If there is neither a coordinate `strength` nor exactly one dimension of limits. If a further
+            dimension that is not in `over` has several entries. If there are fewer than two draws and fewer than two
+            seeds. If every strength has a diverged run. If `lower_is_better` is not given, and the name of `values`
+            does not say which values are better. If `lower_is_better` is not given, and values named as a loss are
+            negative, because they may be losses with their sign changed.
 
     Example:
         >>> loss = xr.DataArray(
@@ -115,11 +121,11 @@ class NestedChoice:
         test: Test values of the chosen strengths, one per run. Compare them with a baseline by `paired`.
         tally: Number of times each label was chosen, the most frequent first.
         mean: Mean of `test`; NaN if a test value is NaN.
-        best_of_grid: Mean test value of the strength that is best on the test data. This value is too optimistic,
-            because this strength was chosen on the test data.
-        best_of_grid_label: Label of the strength that is best on the test data.
-        diverged: Names of the validation runs with a NaN or infinite value. A strength with a diverged run in a draw is
-            not chosen for this draw.
+        best_of_grid: Best mean test value of all strengths: the lowest mean of losses, or the highest mean of scores.
+            This value is too optimistic, because this strength was chosen on the test data.
+        best_of_grid_label: Label of the strength with the mean `best_of_grid`.
+        diverged: Coordinates of the validation runs with a NaN or infinite value, such as "strength=0.1, draw=3". A
+            strength with a diverged run in a draw is not chosen for this draw.
     """
 
     chosen: xr.DataArray
@@ -149,8 +155,9 @@ def nested_choice(
 ) -> NestedChoice:
     """Choose a strength for each draw on its validation data, and return the test results of the chosen strengths.
 
-    The seeds of a draw are averaged before the choice. In a tie, the larger strength or the smaller limit is chosen. If
-    the settings differ in more than their strength or limit, the first of the tied settings is chosen.
+    The seeds of a draw are averaged before the choice. A strength with a diverged run in a draw is not chosen for this
+    draw. In a tie, the larger strength or the smaller limit is chosen. If the settings differ in more than their
+    strength or limit, the first of the tied settings is chosen.
 
     If the most frequent choice is the smallest or the largest strength of the grid, extend the grid at this end.
 
@@ -160,22 +167,25 @@ def nested_choice(
 
     Args:
         validation: One number per run, with a coordinate `strength` along one dimension. A strength of NaN counts as 0.
-            All other dimensions hold repeated runs. If there is no coordinate `strength`, a dimension of limits is
-            used, such as `limit`. Infinity means no limit.
+            All other dimensions hold repeated runs. Without a coordinate `strength`, the only dimension of limits is
+            used: it contains infinity (no limit), or has a name such as `limit`, `max_norm` or `radius`.
         test: The same runs on test data.
         over: Name or names of the dimensions of repeated runs, the outermost first: seeds within draws are
-            `("draw", "seed")`.
-        lower_is_better: Whether lower values are better. By default, the names of the arrays decide, such as
-            `val_loss` or `val_accuracy`. Values without a name count as better if they are higher. For any
-            other name, this argument is required.
+            `("draw", "seed")`. Names that `validation` lacks are ignored. A strength is chosen for each entry of the
+            first dimension with several entries. Before this, the runs are averaged over the others.
+        lower_is_better: True if lower values are better, False if higher values are better. By default, the names of
+            the arrays decide: lower for `validation_loss` or `val_error`, higher for `val_accuracy` or `score`. If the
+            arrays have no name, higher values are better. For any other name, this argument is required.
 
     Returns:
         A `NestedChoice`.
 
     Raises:
-        ValueError: If the coordinate `strength` is missing, the arrays have different labels, or every strength has a
-            diverged run in the same draw. Without `lower_is_better`, if losses are negative or a name does not say
-            which values are better.
+        ValueError: If there is neither a coordinate `strength` nor exactly one dimension of limits. If a further
+            dimension that is not in `over` has several entries. If the arrays have different labels. If, in one of the
+            draws, every strength has a diverged run. If `lower_is_better` is not given, and the names do not say which
+            values are better. If `lower_is_better` is not given, and values named as a loss are negative, because they
+            may be losses with their sign changed.
 
     Example:
         >>> grid = {"strength": [0.0, 0.01], "draw": [0, 1]}

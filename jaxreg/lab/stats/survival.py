@@ -12,7 +12,8 @@ from jaxreg.lab.stats.intervals import check_confidence
 class Survival:
     """Result of `kaplan_meier`: a survival curve with confidence intervals.
 
-    The survival curve is a step function, which is 1 before the first time.
+    The survival curve is the share of runs still without an event, such as a divergence, as a function of time. It is a
+    step function, which is 1 before the first time.
 
     Attributes:
         times: Times at which at least one run had the event or ended without the event, in increasing order.
@@ -37,15 +38,16 @@ class Survival:
         return float(self.times[below][0]) if below.any() else float("inf")
 
     def at(self, time: float) -> float:
-        """Return the value of the survival curve at `time`: the estimated share of runs still without an event."""
+        """Return the estimated share of runs without an event, such as a divergence, up to and including `time`."""
         before = self.times <= time
         return float(self.share[before][-1]) if before.any() else 1.0
 
 
 def kaplan_meier(times: np.ndarray, observed: np.ndarray, *, confidence: float = 0.95) -> Survival:
-    """Estimate a Kaplan–Meier survival curve. Some runs may end without the event (censored runs).
+    """Estimate a Kaplan–Meier survival curve: the share of runs still without an event, such as a divergence.
 
-    The confidence intervals are Greenwood's, on the scale log(-log(share)). On this scale, their ends lie between 0 and
+    Some runs may end without the event (censored runs). The confidence intervals use Greenwood's variance, on the scale
+    log(-log(S)), where S is the share of runs still without the event. So the ends of each interval lie between 0 and
     1. Each interval holds for one time, not for the whole curve.
 
     Args:

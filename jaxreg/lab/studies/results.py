@@ -26,7 +26,7 @@ FRESH = "fresh"
 NONE = "none"
 """The label of the baseline: no penalty and no constraint."""
 BY_NAME = "by the name and the values of the axis"
-"""Default of the argument `baseline`: the name and the values of the axis determine the baseline."""
+"""Default of the argument `baseline`, a marker: the name and the values of the axis determine the baseline."""
 AXIS = "axis:"
 """Prefix of coordinates in the result of `by_recipe`. They hold the numeric axes of a sweep with several axes."""
 _FILE = "study.json"
@@ -73,7 +73,9 @@ class Claim(NamedTuple):
             output that the study adds.
         sign: 1 if the claim says that the variable is larger for `recipe` than for `against`, -1 if it says smaller, 0
             if it says equal.
-        margin: Size up to which a difference is ignored, in the units of the variable.
+        margin: Size up to which a difference is ignored, in the units of the variable. With a sign of 1 or -1, the
+            difference must exceed the margin. With a sign of 0, the difference must lie within ±margin, so use a margin
+            above 0.
     """
 
     words: str
@@ -180,10 +182,18 @@ def is_study(folder: Path) -> bool:
 
 
 def open_study(folder: Path) -> StudyResults:
-    """Read a case study from its folder.
+    """Read the results of a case study from the folder in which `run_study` stored them.
+
+    Args:
+        folder: Folder of the case study.
+
+    Returns:
+        A `StudyResults`: the description of the study, and the training curves of all recipes and runs as xarray
+        datasets.
 
     Raises:
-        ValueError: If the folder holds no finished case study.
+        ValueError: If the folder has no readable `study.json`, or results of some runs are missing or damaged.
+        FileNotFoundError: If the results of a regulariser are missing entirely.
     """
     try:
         fields = json.loads((folder / _FILE).read_text())
@@ -217,14 +227,18 @@ def open_sweep(folder: str | Path, baseline: Any = BY_NAME) -> xr.Dataset:
 
     Args:
         folder: Folder of a sweep. The function of the sweep must train a model, as `jaxreg.lab.fit` does.
-        baseline: Value of the axis that means no regulariser, as in `by_recipe`.
+        baseline: Value that means no regulariser, for a sweep with a single axis besides `seed` and `draw`. None means
+            no baseline. By default, the name and the values of the axis determine the baseline, as explained in
+            `by_recipe`. A sweep with several axes has no baseline.
 
     Raises:
         FileNotFoundError: If the folder holds no store.
-        ValueError: If the store is damaged or unfinished, the sweep has no loss on test rows, or `baseline` is not a
-            value of the axis.
+        ValueError: If the store is damaged or unfinished, or the sweep has no loss on test rows. If `baseline` is a
+            value, but the sweep does not have exactly one axis, or the value is not on this axis.
 
     Example:
+        A value of -1 in `diverged_at` means that the run did not diverge. By default, `l2=0.0` is the baseline "none".
+
         >>> import tempfile
         >>> from jaxreg.lab import sweep
         >>> def run(l2, seed):
@@ -241,8 +255,12 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset", baseline: Any = BY_N
     """Combine all axes of a training sweep except `seed` and `draw` into one dimension, `recipe`.
 
     Each combination of axis values gets a label, such as "l2=0.001". If there is only one axis, and it is numeric, its
-    values also become the coordinate `strength`. The baseline is the setting without a regulariser. Its label is
-    "none". The attribute `none` of the returned dataset says which setting is the baseline, and why.
+    values also become the coordinate `strength`.
+
+    The baseline is the setting without a regulariser. Its label is "none". Only a sweep with a single axis (besides
+    `seed` and `draw`) can have a baseline. The returned dataset has an attribute named `none`. It is a sentence that
+    names the baseline and gives the reason, or explains why there is no baseline. If the sweep already has a dimension
+    `recipe`, its labels are kept.
 
     Args:
         sweep: Results of `jaxreg.lab.sweep`. The loss on test rows must be named `test_loss` or `test`. A loss on
@@ -251,14 +269,14 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset", baseline: Any = BY_N
             non-finite test loss counts as diverged.
         name: Name of the sweep in error messages.
         baseline: For a sweep with one axis, the value of the axis that means no regulariser. None means no baseline. By
-            default, the baseline is infinity on an axis that contains infinity, and otherwise 0 on an axis that
-            contains 0. But 0 is not taken if the axis has negative values, or the name of a limit (such as `max_norm`
-            or `radius`) or of a logarithm.
+            default (the marker `BY_NAME`), the baseline is infinity on an axis that contains infinity, and otherwise 0
+            on an axis that contains 0. But 0 is not the baseline of an axis with negative values. Neither is it the
+            baseline of an axis named like a limit (such as `max_norm` or `radius`) or a logarithm (such as `log_l2`).
 
     Raises:
         ValueError: If the sweep has no loss on test rows. If a loss on test or validation rows has a dimension other
-            than `epoch` and the axes. If `baseline` is given, and is not a value of the axis or the sweep has several
-            axes.
+            than `epoch` and the axes. If `baseline` is a value, but the sweep does not have exactly one axis, or the
+            value is not on this axis. If `baseline` is given, but the sweep already has a dimension `recipe`.
 
     Example:
         >>> losses = xr.DataArray([[0.5, 0.4], [0.3, 0.2]], dims=("l2", "draw"), coords={"l2": [0.0, 0.1]})

@@ -34,6 +34,9 @@ from jaxreg.rules._matching import leaves
 def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyResults:
     """Train every recipe of `study` and store the results in the folder `out`. Finished results are reused.
 
+    Every recipe is trained on `size.draws` random draws of the data, which `study.draws` makes. If `study.data` is
+    given, every recipe is also trained on this fixed data, from `size.seeds` seeds.
+
     Args:
         study: Study to run.
         size: Number of seeds, draws and epochs.
@@ -41,11 +44,14 @@ def run_study(study: Study, size: Size, out: Path, command: str = "") -> StudyRe
         command: Command that runs the study again; it is stored with the results.
 
     Returns:
-        The curves of `jaxreg.lab.fit` on the single draw and on the many draws, as returned by `open_study`.
+        A `StudyResults`. Its fields `fresh` (random draws) and `published` (fixed data, or None) are datasets with the
+        curves that `jaxreg.lab.fit` returns. Their dimensions include recipe, seed, draw and epoch.
 
     Raises:
-        ValueError: If `out` is a file or holds other results, if the data has the wrong number of draws, or if a claim
-            uses a variable that is not measured. The error is raised before any training.
+        ValueError: If `study` is not a `Study` or `size` is not a `Size`. If `out` is a file or holds other results. If
+            `study.draws(n)` does not return a `Data` with n draws, or `study.data` is not a `Data` with a single draw.
+            If a `Claim` of the study compares a variable that is neither a result of `fit` nor an output of the study.
+            The study, the data and the claims are checked before any training.
     """
     if not isinstance(study, Study) or not isinstance(size, Size):
         raise ValueError(

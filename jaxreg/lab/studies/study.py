@@ -30,16 +30,19 @@ class Arm:
         method: Name of the regulariser.
         recipe: Function that takes a strength and returns its `Recipe`. The numbers of a tuple are passed as separate
             arguments. All numbers are traced. If there are no strengths, the function takes no arguments.
-        strengths: Strengths to try, each a number or a tuple of numbers. A strength of 0, an infinite limit or a tuple
-            of only such numbers means no regulariser. This strength is the baseline and gets the label "none".
-        label: Format string, such as "L2({0:g})", which is filled in with each strength. Or a list with one label per
-            strength, in which the label of the baseline must be "none".
-        quantity: Meaning of a strength: "strength" for a penalty, "limit" for a constraint.
+        strengths: Strengths to try, each a number or a tuple of numbers. The baseline is the strength with the label
+            "none". It must mean no regulariser, as 0 does for a penalty and infinity for a limit.
+        label: Format string, such as "L2({0:g})", which is filled in with each strength. A strength of 0 or infinity,
+            or a tuple of only these numbers, gets the label "none" instead. So do not try a limit of 0. By default, the
+            label is the method with the first number of the strength, such as "L2(0.001)". A list with one label per
+            strength also works. In the list, the label of the baseline must be "none".
+        quantity: Word for the strengths in the report, such as "strength" for a penalty or "limit" for a constraint.
         model: Model to train instead of the study's model, with weights of the same shapes.
 
     Raises:
-        ValueError: If the method cannot be a folder name, a strength is not a number, or the labels or the recipe's
-            arguments do not match the strengths.
+        ValueError: If `method` cannot be the name of the folder for the results. If a strength is not a number or a
+            tuple of numbers, or the strengths have different lengths. If the number of labels does not match the number
+            of strengths. If `recipe` does not take the numbers of a strength as arguments.
     """
 
     method: str
@@ -127,9 +130,9 @@ class Size:
     """Size of a case study: the numbers of seeds, draws of the data and epochs.
 
     Args:
-        seeds: Number of weight initialisations on `Study.data`. If `Study.data` is None, number of weight
-            initialisations on each draw.
-        draws: Number of random draws of the data.
+        seeds: Number of weight initialisations. If `Study.data` is given, all of them are used on this data, and only
+            one on each random draw. If `Study.data` is None, all of them are used on each random draw.
+        draws: Number of random draws of the data, from `Study.draws`.
         epochs: Number of training epochs.
 
     Raises:
@@ -154,25 +157,30 @@ class Study(StudyInfo):
         title: Title, in one line.
         model: Model to train.
         draws: Function that takes a number n and returns a `Data` with n random draws.
-        arms: Arms to compare; one of them must contain the baseline.
+        arms: Arms to compare. Each strength of an arm gives one recipe. One of the recipes must be the baseline: a
+            recipe with the label "none" and no regulariser.
         task: Type of the targets, with its loss and metrics: `BINARY`, `CLASSES` or `NUMBERS`.
-        data: Fixed data, such as published data, on which every recipe is trained from many seeds; None for no such
-            data.
-        outputs: Function that takes the final weights and returns named numbers, which are stored and shown with the
-            curves.
+        data: Fixed data, such as published data, as a `Data` with one draw. Every recipe is trained on this data from
+            many seeds. None for no such data.
+        outputs: Function that takes the final weights of a run and returns a dict from names to numbers. The report
+            shows these numbers in its table of the trained weights. Claims may be about them.
         batch_size: Number of rows per optimiser step.
         size: Size of a full run.
         quick: Size of a trial run.
-        published: Published accuracy on the training and the test rows of `data`, by recipe label.
-        highlights: Labels of the recipes that are plotted next to the baseline.
-        grid: `method` of the arm whose results are plotted against its strengths; empty for no such plot.
+        published: Dict from the label of a recipe to its published accuracies on the training and the test rows of
+            `data`.
+        highlights: Labels of the most important recipes. The report plots the first one next to the baseline, unless it
+            recommends another recipe. The table of published gains lists those with published accuracies.
+        grid: Name (`method`) of the arm whose results are plotted against its strengths. Empty for no such plot.
         claims: Claims to test on the draws.
         source: Source of the published accuracies.
-        drawn_from: Rows that all draws are sampled from, such as "1,797 digits"; empty if each draw is new data.
+        drawn_from: Words for the rows from which all draws are sampled, such as "1,797 digits". Empty if each draw is
+            new data.
 
     Raises:
-        ValueError: If a field has the wrong type, two arms or two recipes have the same name, or a label does not
-            belong to any recipe.
+        ValueError: If an argument has the wrong type. If two arms or two recipes have the same name, or two claims the
+            same text. If a label in `published`, `highlights` or `claims` is not the label of a recipe. If `grid` is
+            not the `method` of an arm.
     """
 
     model: Model

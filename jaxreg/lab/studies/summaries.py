@@ -57,7 +57,15 @@ _RECIPE = ("recipe", "method", "strength")
 
 
 class Finding(StrEnum):
-    """Result of testing a claim on many draws of the data."""
+    """Result of testing a claim on many draws of the data: the claim holds, is contradicted, or is not decided.
+
+    The function `finding` returns one of these members and lists the exact conditions.
+
+    Attributes:
+        HOLDS: "holds". The confidence interval of the difference supports the claim.
+        OPEN: "not decided". The interval neither supports nor excludes the claim.
+        CONTRADICTED: "contradicted". The interval excludes the claim.
+    """
 
     HOLDS = "holds"
     OPEN = "not decided"
@@ -65,7 +73,7 @@ class Finding(StrEnum):
 
 
 def final(dataset: xr.Dataset, recipe: Hashable, variable: str) -> xr.DataArray:
-    """Return the final value of a variable for each run of a recipe; NaN for a diverged run.
+    """Return the value of a variable at the last epoch, for each run of a recipe; NaN for a diverged run.
 
     Args:
         dataset: Dataset with the dimension `recipe`.
@@ -136,17 +144,43 @@ def interval(dataset: xr.Dataset, recipe: Hashable, variable: str) -> Interval:
 
 
 def lower_is_better(variable: str) -> bool:
-    """Return whether lower values are better: False for a name such as `test_accuracy`, True for all other names."""
+    """Return whether lower values of a variable are better, judged by its name.
+
+    The result is False for the name of a score, which contains a word such as `accuracy`, `f1`, `auc` or `r2`. For
+    every other name, the result is True. It is also True if the name contains a word for a loss, such as `error`.
+    """
     return directions.lower_is_better(variable) is not False
 
 
 def gain(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> stats.Paired:
-    """Compare a recipe with the baseline on the same draws and seeds."""
+    """Compare a recipe with the baseline on the same draws and seeds.
+
+    Args:
+        dataset: Results with the dimension `recipe`.
+        recipe: Label of the recipe.
+        variable: Name of the variable to compare at the last epoch, such as `"test_loss"`.
+        baseline: Label of the baseline.
+
+    Returns:
+        A `Paired`. Its differences are the recipe's value minus the baseline's value. So a recipe that lowers a loss
+        has a negative mean. The recipe wins a draw if its value is better, as judged by `lower_is_better`.
+    """
     return against(dataset, recipe, dataset, baseline, variable)
 
 
 def outperforms(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> stats.Outperforming:
-    """Estimate the probability that a recipe beats the baseline on a draw of the data."""
+    """Estimate the probability that a recipe beats the baseline on a draw, which is one random sample of the data.
+
+    Args:
+        dataset: Results with the dimension `recipe`.
+        recipe: Label of the recipe.
+        variable: Name of the variable to compare at the last epoch, such as `"test_loss"`. `lower_is_better` tells
+            from the name if the lower or the higher value wins.
+        baseline: Label of the baseline.
+
+    Returns:
+        An `Outperforming`: the probability, its confidence interval and a verdict.
+    """
     return beats(dataset, recipe, dataset, baseline, variable)
 
 
@@ -169,8 +203,9 @@ def choice(dataset: xr.Dataset, variable: str = "loss") -> stats.NestedChoice:
     """Choose the recipe with the lowest validation loss in each draw. Return the test values of the chosen recipes.
 
     Args:
-        dataset: Draws with validation rows.
-        variable: Metric on the test rows, such as "loss" or "accuracy".
+        dataset: Results of recipes that were trained on draws with validation rows.
+        variable: Metric on the test rows, without the prefix `test_`, such as "loss" or "accuracy". The choice itself
+            always uses the validation loss.
     """
     validation, test = (_last(dataset, name) for name in ("validation_loss", f"test_{variable}"))
     if lower_is_better(f"test_{variable}"):
@@ -184,20 +219,42 @@ def recommended(dataset: xr.Dataset) -> str:
     Mean validation losses are not compared, because a few draws with very large losses could dominate the means.
 
     Args:
-        dataset: Draws with validation rows.
+        dataset: Results of recipes that were trained on draws with validation rows.
     """
     return str(next(iter(choice(dataset).tally)))
 
 
 def choice_gain(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -> stats.Paired:
-    """Choose the recipe with the lowest validation loss in each draw, and compare these recipes with the baseline."""
+    """Choose the recipe with the lowest validation loss in each draw, and compare its test value with the baseline's.
+
+    Args:
+        dataset: Results of recipes that were trained on draws with validation rows.
+        variable: Metric to compare on the test rows, without the prefix `test_`, such as "loss" or "accuracy".
+        baseline: Label of the baseline.
+
+    Returns:
+        A `Paired`. Each difference is the test value of the chosen recipe minus that of the baseline.
+    """
     name = f"test_{variable}"
     sides = choice(dataset, variable).test, final(dataset, baseline, name)
     return stats.paired(*sides, lower_is_better=lower_is_better(name), drop_diverged=True)
 
 
 def choice_outperforms(dataset: xr.Dataset, variable: str, baseline: Hashable = NONE) -> stats.Outperforming:
-    """Estimate the probability that the recipe chosen by validation loss beats the baseline on a draw of the data."""
+    """Estimate the probability that choosing a recipe by its validation loss beats the baseline on a draw.
+
+    A draw is one random sample of the data. The choice is made anew in each draw: the recipe with the lowest validation
+    loss is chosen. The test values of the chosen recipe and of the baseline are then compared.
+
+    Args:
+        dataset: Results of recipes that were trained on draws with validation rows.
+        variable: Metric to compare on the test rows, without the prefix `test_`. `lower_is_better` tells from the name
+            if the lower or the higher value wins: the lower "loss", or the higher "accuracy".
+        baseline: Label of the baseline.
+
+    Returns:
+        An `Outperforming`: the probability, its confidence interval and a verdict.
+    """
     name = f"test_{variable}"
     sides = choice(dataset, variable).test, final(dataset, baseline, name)
     return stats.outperforms(*sides, lower_is_better=lower_is_better(name), drop_diverged=True)
@@ -209,7 +266,15 @@ def times_chosen(dataset: xr.Dataset, recipe: str) -> int:
 
 
 def published(study: StudyResults, recipe: str, part: str) -> float:
-    """Return the published accuracy of a recipe on the training or test rows; NaN if it is not published."""
+    """Return the accuracy that a publication reports for a recipe, between 0 and 1; NaN if it reports none.
+
+    The publication is the one that the study reproduces. The study's `source` names it.
+
+    Args:
+        study: Results of the study.
+        recipe: Label of the recipe.
+        part: `"train"` for the accuracy on the training rows, `"test"` for the accuracy on the test rows.
+    """
     train, test = study.record.published.get(recipe, (float("nan"), float("nan")))
     return {"train": train, "test": test}[part]
 
@@ -217,15 +282,18 @@ def published(study: StudyResults, recipe: str, part: str) -> float:
 def published_gain(study: StudyResults, recipe: str) -> float:
     """Return the published test accuracy of a recipe minus the published test accuracy of the baseline.
 
-    The result is NaN if one of the two accuracies is not published.
+    Both numbers are from the publication that the study reproduces, as returned by `published`. The result is NaN if
+    one of them is missing.
     """
     return published(study, recipe, "test") - published(study, NONE, "test")
 
 
 def share_of_published(study: StudyResults, recipe: str) -> float:
-    """Return the gain in accuracy on fresh draws of the data, mean of all draws, as a share of the published gain.
+    """Return the mean gain in test accuracy on fresh draws, divided by the gain on the published data.
 
-    The result is NaN without published data, or if the gain measured on the published data is 0.
+    A gain is the accuracy of the recipe minus the accuracy of the baseline. Both gains are measured by the study: one
+    on `study.fresh`, the other on `study.published`. The numbers in the publication are not used. The result is NaN if
+    `study.published` is None, or if the gain on it is 0.
     """
     if study.published is None or not (theirs := gain(study.published, recipe, "test_accuracy").mean):
         return float("nan")
@@ -233,17 +301,25 @@ def share_of_published(study: StudyResults, recipe: str) -> float:
 
 
 def finding(study: StudyResults, claim: Claim) -> Finding:
-    """Test a claim with the confidence interval of the paired difference across the draws.
+    """Test a claim with the 95 % interval of the mean paired difference across the draws.
 
-    A claim that a value is larger (or smaller):
+    The difference is the value of `claim.recipe` minus the value of `claim.against`. The margin m is `claim.margin`,
+    the size up to which a difference is ignored.
 
-    - holds if the whole interval is beyond the margin,
-    - is contradicted if no part of the interval is beyond the margin.
+    A claim that the first value is larger:
 
-    A claim that two values are equal:
+    - holds if the whole interval is above m,
+    - is contradicted if the whole interval is below m.
 
-    - holds if the whole interval is within the margin,
-    - is contradicted if the whole interval is outside the margin.
+    A claim that the first value is smaller:
+
+    - holds if the whole interval is below -m,
+    - is contradicted if the whole interval is above -m.
+
+    A claim that the two values are equal:
+
+    - holds if the whole interval lies between -m and m,
+    - is contradicted if the whole interval is above m, or the whole interval is below -m.
 
     In all other cases, the claim is not decided.
     """
@@ -264,10 +340,11 @@ def margin(study: StudyResults, words: str) -> float:
 
 
 def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return the fraction by which a recipe lowers the baseline's mean loss.
+    """Return the fraction of the baseline's mean loss by which a recipe lowers this loss.
 
-    For an accuracy, return the fraction by which the recipe lowers the baseline's mean error rate. The result is NaN if
-    the baseline's mean is 0.
+    For an accuracy, return the fraction of the baseline's mean error rate (1 - accuracy) by which the recipe lowers
+    this rate. The result is negative if the recipe raises the loss or the error rate. It is NaN if the mean loss or
+    the mean error rate of the baseline is 0.
     """
     ends = [mean(dataset, name, variable) for name in (recipe, baseline)]
     after, before = [1 - end for end in ends] if variable.endswith("accuracy") else ends
@@ -275,10 +352,18 @@ def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Ha
 
 
 def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return n such that the mean loss of a recipe differs from that of the baseline by the fraction 1/n.
+    """Return the number n in "one error in n", the errors of the baseline per error that a recipe avoids or adds.
 
-    For an accuracy, the mean error rate differs by the fraction 1/n. For example, 15 means that one error in 15 is
-    avoided or added. The result is infinity if there is no difference.
+    Let b be the mean loss of the baseline, and r the mean loss of the recipe. Then n is b / |b - r|. For a variable
+    whose name ends in "accuracy", b and r are mean error rates (1 - accuracy). For example, 15 means that the recipe
+    avoids or adds one error in 15. The sign of `reduction` tells the two cases apart. The result is infinity if b and r
+    are equal, and NaN if b is 0.
+
+    Args:
+        dataset: Results with the dimension `recipe`.
+        recipe: Label of the recipe.
+        variable: Name of a loss or an accuracy, such as `"test_accuracy"`.
+        baseline: Label of the baseline.
     """
     share = abs(reduction(dataset, recipe, variable, baseline))
     return 1 / share if share else float("inf")
@@ -287,7 +372,19 @@ def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hasha
 def against(
     dataset: xr.Dataset, recipe: Hashable, other: xr.Dataset, other_recipe: Hashable, variable: str
 ) -> stats.Paired:
-    """Compare a recipe of one study with a recipe of another, on the same draws and seeds."""
+    """Compare a recipe of one study with a recipe of another, on the same draws and seeds.
+
+    Args:
+        dataset: Results of the first study.
+        recipe: Label of a recipe of the first study.
+        other: Results of the second study.
+        other_recipe: Label of a recipe of the second study.
+        variable: Name of the variable to compare at the last epoch, such as `"test_loss"`.
+
+    Returns:
+        A `Paired`. Its differences are first study minus second study. `lower_is_better` tells from the name of the
+        variable if a lower or a higher value wins.
+    """
     sides = final(dataset, recipe, variable), final(other, other_recipe, variable)
     return stats.paired(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
 
@@ -295,7 +392,20 @@ def against(
 def beats(
     dataset: xr.Dataset, recipe: Hashable, other: xr.Dataset, other_recipe: Hashable, variable: str
 ) -> stats.Outperforming:
-    """Estimate the probability that a recipe of one study beats a recipe of another, on the same draws and seeds."""
+    """Estimate the probability that a recipe of one study beats a recipe of another, on the same draws and seeds.
+
+    Args:
+        dataset: Results of the first study.
+        recipe: Label of a recipe of the first study.
+        other: Results of the second study.
+        other_recipe: Label of a recipe of the second study.
+        variable: Name of the variable to compare at the last epoch, such as `"test_loss"`. `lower_is_better` tells
+            from the name if the lower or the higher value wins.
+
+    Returns:
+        An `Outperforming`: the probability that the first recipe wins on a new draw of the data, its confidence
+        interval and a verdict.
+    """
     sides = final(dataset, recipe, variable), final(other, other_recipe, variable)
     return stats.outperforms(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
 
@@ -327,7 +437,7 @@ def significant(dataset: xr.Dataset, variable: str) -> int:
 
 
 def first_kernel(dataset: xr.Dataset) -> str:
-    """Return the path of the first kernel whose norm is stored, or an empty string if there is none."""
+    """Return the path of the first kernel that has a stored norm, such as "hidden/kernel"; "" if there is none."""
     return next((str(name).removeprefix("norm/") for name in dataset if str(name).startswith("norm/")), "")
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 Distribution = Callable[[jax.Array, tuple[int, ...]], jax.Array]
-"""Function of a random key and a shape, like the functions of `jax.random`."""
+"""Function of a random key and a shape that returns random numbers in this shape, like `jax.random.normal`."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Choice:
 
     Args:
         label: Name or number, used as the coordinate of the entry.
-        value: Value passed to `run`: any Python object.
+        value: Value passed to the function of the sweep: any Python object.
     """
 
     label: str | int | float | bool
@@ -39,14 +39,14 @@ def choices(*values: Any, **named: Any) -> tuple[Choice, ...]:
     Args:
         values: Numbers, strings or functions. The label of a function is its name. A number or a string is its own
             label.
-        named: Label -> any value.
+        named: Values of any type, passed as `label=value`.
 
     Returns:
         The entries of the axis.
 
     Raises:
-        ValueError: If no value is given, two values have the same label, or a value without a name is given without a
-            label.
+        ValueError: If there is no value, or two values have the same label. Also if a value without a name, such as a
+            lambda or an array, is not passed as `label=value`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -85,7 +85,7 @@ class Points:
     """Sweep axis that sets several arguments at once. Use `points` or `samples` to make one.
 
     Args:
-        settings: Argument of `run` -> its values, one per point.
+        settings: Dict from each argument to its values, one value per point.
     """
 
     settings: Mapping[str, Any]
@@ -131,7 +131,7 @@ def _size(name: str, values: Any) -> int:
 
 
 class Table(Protocol):
-    """Protocol of a DataFrame, such as that of pandas. Columns are arguments of `run`, rows are points."""
+    """Protocol of a DataFrame, such as that of pandas. Columns are arguments of the function, rows are points."""
 
     @property
     def columns(self) -> Any:
@@ -142,15 +142,18 @@ class Table(Protocol):
 
 
 Over = Mapping[str, Any] | Points | Table
-"""Axes of a sweep: axis name -> its entries; or points or a DataFrame, which are a single axis."""
+"""Axes of a sweep: a dict from the name of each axis to its entries. Points or a DataFrame are a single axis."""
 
 
 def points(**settings: Any) -> Points:
-    """Make a sweep axis that sets several arguments of `run` at once, such as a learning rate and a decay.
+    """Make a sweep axis that sets several arguments at once, such as a learning rate and a decay.
+
+    The axis is for `sweep(run, over)`. Each point is one set of arguments for the function `run`.
 
     Args:
-        settings: Argument of `run` -> its values, one per point. None means that a setting is off. JAX does not trace
-            None, strings and `Choice`, so each of these values gets a separate compiled program.
+        settings: Values of each argument of `run`, passed as `argument=values`, with one value per point. None means
+            that a setting is off. JAX does not trace None, strings and `Choice`, so each of these values gets a
+            separate compiled program.
 
     Returns:
         The points. `points(...) + points(...)` joins two sets of points. A setting that is missing in one set is None
@@ -172,17 +175,18 @@ def points(**settings: Any) -> Points:
 def samples(count: int, key: jax.Array | int, /, **settings: Any) -> Points:
     """Sample random points of a sweep, with one distribution per argument.
 
-    With the same key, a larger sample starts with the points of a smaller one.
+    The result is an axis for `sweep(run, over)`. Each point is one set of arguments for the function `run`. With the
+    same key, a larger sample starts with the points of a smaller one.
 
     Args:
         count: Number of points.
         key: Random key or integer seed.
-        settings: Argument of `run` -> its distribution. A distribution is `uniform(...)`, `log_uniform(...)`,
-            `integers(...)` or a function of a key and a shape, such as `jax.random.normal`. A sequence of values also
-            works: each point gets one of the values at random.
+        settings: Distribution of each argument of `run`, passed as `argument=distribution`. A distribution is
+            `uniform(...)`, `log_uniform(...)`, `integers(...)` or a function of a key and a shape, such as
+            `jax.random.normal`. A sequence of values also works: each point gets one of the values at random.
 
     Returns:
-        The points.
+        The points, as from `points`. Their `settings` are a dict from each argument to its sampled values.
 
     Raises:
         ValueError: If a setting is neither a distribution nor a sequence, or `count` is not a positive integer.
@@ -220,9 +224,14 @@ def _drawn(name: str, setting: Any, count: int, key: jax.Array) -> Any:
 def uniform(low: float, high: float) -> Distribution:
     """Return a uniform distribution between two numbers, for `samples`.
 
+    In `samples(count, seed, argument=distribution)`, each of the `count` points gets one sample.
+
     Args:
         low: Smallest value.
         high: Upper bound, which is excluded.
+
+    Returns:
+        The distribution: a function of a random key and a shape that returns random numbers in this shape.
 
     Raises:
         ValueError: If a bound is not finite, or `low` is not below `high`.
@@ -239,9 +248,15 @@ def uniform(low: float, high: float) -> Distribution:
 def log_uniform(low: float, high: float) -> Distribution:
     """Return a log-uniform distribution between two positive numbers, for `samples`.
 
+    The logarithm of each sample is uniformly distributed. In `samples(count, seed, argument=distribution)`, each of the
+    `count` points gets one sample.
+
     Args:
         low: Smallest value, above 0.
         high: Largest value.
+
+    Returns:
+        The distribution: a function of a random key and a shape that returns random numbers in this shape.
 
     Raises:
         ValueError: If a bound is not finite and positive, or `low` is not below `high`.
@@ -261,9 +276,14 @@ def log_uniform(low: float, high: float) -> Distribution:
 def integers(low: int, high: int) -> Distribution:
     """Return a uniform distribution over the integers from `low` to `high - 1`, for `samples`.
 
+    In `samples(count, seed, argument=distribution)`, each of the `count` points gets one sample.
+
     Args:
         low: Smallest integer.
         high: Upper bound, which is excluded.
+
+    Returns:
+        The distribution: a function of a random key and a shape that returns random integers in this shape.
 
     Raises:
         ValueError: If a bound is not a whole number, or `low` is not below `high`.

@@ -57,33 +57,38 @@ def sweep(
     """Evaluate the function `run` for every combination of the given argument values.
 
     `run` is traced and compiled only once for all values that JAX can trace. For an axis made by `choices`, `run` is
-    compiled once per value. The compiled program computes several runs together: a chunk. Each device computes one
-    chunk after another.
+    compiled once per value. None on an axis also gets its own program. The compiled program computes several runs
+    together: a chunk. Each device computes one chunk after another.
 
     Args:
         run: Pure function that computes one run. It gets one value of each axis, as an argument with the name of the
             axis: a scalar, or one entry of a pytree. It returns a dict of arrays or of trees of arrays. Nested names
-            are joined by ``/``. An array may be `Labelled`.
+            are joined by ``/``. To name the dimensions of an array, return it as a `Labelled`.
         over: Dict from the name of each axis to its values, as in `make_grid`. The values may be made by `choices`. A
-            value of None means that the setting is off. `points`, `samples` or a DataFrame also work; their settings
-            are arguments of `run`.
+            value of None is passed to `run` as None, for example to switch a regulariser off. An axis may also be made
+            by `points` or `samples`, or be a DataFrame. Such an axis sets several arguments of `run` at once: one per
+            name in `points` or `samples`, or one per column. It can also be passed alone, instead of a dict.
         store: Folder for finished chunks, or an address such as ``s3://bucket/ridge``. Calling `sweep` again with the
             same arguments reuses these chunks.
         coords: Dict from the name of an axis, or of a dimension of an output, to its coordinate values.
         chunk: Number of runs that are computed together on one device and stored in one file. By default, an existing
-            store keeps its number, and a new store gets a number that suits the device. Two sweeps with the same number
-            give bit-identical results.
+            store keeps its number, and a new store gets a number that suits the device. The number affects the last
+            bits of the results. If the same sweep is computed again with the same number, on a device of the same type,
+            its results are bit-identical.
         executor: Executor that computes the chunks. By default, this process computes the chunks on its own devices.
         devices: Devices to use; by default all accelerators, or all cores of the CPU.
-        progress: Whether to show progress on standard error. By default it is shown in terminals and notebooks.
-        zipped: Whether to combine the axes entry by entry, along one dimension ``lane``. By default, all combinations
-            are computed.
-        on_chunk: Function ``on_chunk(points, arrays)`` that is called after each chunk is stored, such as a logger.
-            `points` is a dict from coordinate to values, and `arrays` is a dict from output to values. The values have
-            one row per run, and `arrays` is read-only. The function is called in this process, for one chunk at a time.
+        progress: True to show progress on standard error, False to show none. By default it is shown in terminals and
+            notebooks.
+        zipped: True to combine the axes entry by entry, along one dimension ``lane``. By default, all combinations are
+            computed.
+        on_chunk: Function ``on_chunk(coordinates, outputs)`` that is called after each chunk is stored, such as a
+            logger. `coordinates` is a dict from coordinate to values, and `outputs` is a dict from output to values.
+            All values are arrays with one row per run of the chunk, and the outputs are read-only. The function is
+            called in this process, for one chunk at a time. It is not called for chunks that are read from the store.
         token: Version of the code that `run` calls outside of JAX, e.g. by `jax.pure_callback`. Needed if `run` calls
             such code and there is a store, because the store cannot detect changes of that code.
-        segments: First state and number of segments, for long runs with checkpoints: see `Segments`.
+        segments: Division of each run into segments, with a checkpoint of its state after each segment. `Segments`
+            takes a function for the state at the start of a run, and the number of segments.
         keep: Rule that keeps large outputs for some runs only: see `best`.
 
     Returns:

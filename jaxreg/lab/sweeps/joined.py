@@ -3,8 +3,8 @@
 ``joined.json`` is the manifest of the joined results. Its attribute ``parts`` lists the folders of the stores in order.
 The name "." means the folder of ``joined.json`` itself. Its attribute ``sweeps`` lists the hash of the sweep in each
 store (`Manifest.sweep`), because a folder can later contain a larger sweep. The file ``joined-<hash>.npz`` contains the
-coordinates. For each lane, it also contains the number of the store, and the lane number inside of this store. Each
-store is complete by itself.
+coordinates. For each run, it also contains the number of the store, and the number of the run inside of this store.
+Each store is complete by itself. In a sweep with `Segments`, every segment of a run counts as a run here.
 """
 
 from collections.abc import Sequence, Set
@@ -26,7 +26,7 @@ from jaxreg.lab.sweeps.store import Store, _read_manifest, _read_sealed, _write_
 
 JOINED = "joined.json"
 STOPPED = -2
-"""Part number of a lane that is never computed, because its run was stopped in an earlier segment."""
+"""Part number of a segment that is never computed, because its run was stopped after an earlier segment."""
 _PART, _PLACE = " part", " place"  # no name of a coordinate begins with a space
 _DEEPEST = 3
 """Most joined stores around a joined store. A segment, and the grown store of one choice, are inside of one."""
@@ -86,9 +86,9 @@ class Joined:
         manifest: Layout of the joined results.
         coords: Coordinates of the joined results.
         parts: Stores that are joined.
-        part: Index in `parts` of the store of each lane; -1 for a missing lane, `STOPPED` for a lane that is never
-            computed.
-        place: Number of each lane inside of its store.
+        part: Index in `parts` of the store of each run; -1 for a missing run, `STOPPED` for a run that is never
+            computed. In a sweep with `Segments`, every segment of a run counts as a run.
+        place: Number of each run inside of its store.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Joined:
     def find(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the chunk index of each run, and the position of the run in its chunk.
 
-        The chunk index is -1 for a missing lane, and `STOPPED` for a lane that is never computed.
+        The chunk index is -1 for a missing run, and `STOPPED` for a run that is never computed.
         """
         numbers, places = np.where(self.part[lanes] == STOPPED, STOPPED, -1), np.zeros(lanes.shape, int)
         for number, part in enumerate(self.parts):
@@ -120,7 +120,7 @@ class Joined:
 
     @property
     def stopped(self) -> int:
-        """Number of segments that are never computed, because their run was stopped in an earlier segment."""
+        """Number of segments that are never computed, because their run was stopped after an earlier segment."""
         return int((self.part == STOPPED).sum())
 
     def lanes_of_last(self) -> np.ndarray:
@@ -217,8 +217,8 @@ def write_joined(path: Path, manifest: Manifest, coords: Coordinates, part: np.n
         path: Folder of the joined stores. It is created if needed.
         manifest: Manifest of the joined results. Its attribute ``parts`` lists the folders of the stores.
         coords: Coordinates of the joined results.
-        part: Index of the store of each lane; -1 for a missing lane, `STOPPED` for a lane that is never computed.
-        place: Number of each lane inside of its store.
+        part: Index of the store of each run; -1 for a missing run, `STOPPED` for a run that is never computed.
+        place: Number of each run inside of its store.
     """
     path.mkdir(parents=True, exist_ok=True)
     arrays = {name: values for name, (_, values) in coords.items()}
@@ -273,7 +273,7 @@ def find_joined(path: Path, depth: int = 0, name: str = JOINED) -> Joined | None
 
 
 def _fits(arrays: dict[str, np.ndarray], manifest: Manifest, parts: int) -> bool:
-    """Tell whether the store and the lane number of each lane are valid for a manifest."""
+    """Tell whether the store and the number of each run are valid for a manifest."""
     part, place = arrays[_PART], arrays[_PLACE]
     whole = part.shape == place.shape == (manifest.lanes,) and part.dtype == np.int32 and place.dtype == np.int64
     return whole and bool((part >= STOPPED).all() and (part < parts).all() and (place >= 0).all())
@@ -343,7 +343,7 @@ def as_dataset(store: Chunked, *, partial: bool = False) -> xr.Dataset:
 
     Args:
         store: Stored results.
-        partial: Whether chunks may be missing, as explained in `open_store`.
+        partial: If True, chunks may be missing, as explained in `open_store`.
     """
     store = absolute(store)  # values are read later, maybe from another working directory
     manifest, find = store.manifest, store.find
@@ -381,15 +381,20 @@ def open_store(path: str | Path, *, partial: bool = False) -> xr.Dataset:
 
     Args:
         path: Folder of the store, or an address such as ``s3://bucket/ridge``. From an address, all files are
-            downloaded first.
-        partial: Whether the sweep may be unfinished. The values of missing runs are then NaN, so integers become
-            float64 and booleans become float32. The coordinate `finished` is true for finished runs and for runs that
-            were stopped in an earlier segment. The attributes `finished` and `unfinished` count the runs. To see runs
-            that finish later, open the store again.
+            downloaded to a temporary folder first.
+        partial: If True, the sweep may be unfinished. The values of missing runs are then NaN, so integers become
+            float64 and booleans become float32. The dataset gets a boolean coordinate `finished`, which is False for
+            runs that still have to be computed. The attributes `finished` and `unfinished` of the dataset are the
+            numbers of True and False values in this coordinate. To see runs that finish later, open the store again.
 
     Returns:
-        A dataset whose values are read when they are used. `Dataset.load` reads all chunks. A selection such as
-        `.sel(…)` reads only the chunks with selected runs. Each chunk is verified when it is read.
+        A dataset whose values are read from files when they are used. Each file, called a chunk, has one or more runs.
+        `Dataset.load` reads all chunks. A selection such as `.sel(…)` reads only the chunks with selected runs. Each
+        chunk is verified when it is read.
+
+        If the sweep has `Segments`, the dataset has the dimension `segment`, and `finished` has one value for each
+        segment of each run. `Segments` with `halve` stop the worse half of the runs early. The later segments of a
+        stopped run are never computed. They contain NaN, but count as finished.
 
     Raises:
         FileNotFoundError: If the folder holds no store.

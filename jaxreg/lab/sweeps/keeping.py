@@ -63,14 +63,18 @@ def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
     Args:
         count: Number of runs whose large outputs are kept.
         by: Output with one number per run; lower is better.
-        outputs: Names of the large outputs. The name of a tree stands for all outputs in the tree. By default, all
-            outputs that are arrays instead of single numbers. The output `by` is kept for all runs.
+        outputs: Names of the large outputs. If the function of the sweep returns a nested dict, such as
+            {"params": {"kernel": …}}, the name "params" stands for all arrays in it. By default, all outputs that are
+            arrays instead of single numbers. The output `by` is kept for all runs.
 
     Raises:
         ValueError: If `count` is not a positive integer.
         TypeError: If `by` is not a string.
 
     Example:
+        Only the run with the lowest loss keeps its weights, here that of x = 2. The only axis of an output `weights`
+        becomes the dimension `weights_0` of the results.
+
         >>> import jax.numpy as jnp
         >>> from jaxreg.lab import sweep
         >>> def run(x):

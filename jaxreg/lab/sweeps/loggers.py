@@ -37,7 +37,17 @@ def _package(name: str) -> Any:
 
 
 def to_tensorboard(folder: str | Path) -> OnChunk:
-    """Return a logger that writes event files for TensorBoard, one folder per run of the sweep. Requires tensorboardX.
+    """Return a logger for `sweep(…, on_chunk=…)` that writes event files for TensorBoard. Requires tensorboardX.
+
+    A chunk is a group of runs that a sweep computes together. After each chunk, the sweep calls the logger with two
+    dicts: one has the values on the axes, the other has the outputs. The logger writes one folder per run. The name of
+    the folder shows the values on the axes, such as "l2=0.1,seed=0".
+
+    An output with one number per run becomes a point at step 0. An output with one axis per run, such as a learning
+    curve, becomes a curve, with its index as the step. Outputs with more axes are not written. Runs that the sweep
+    reads from its store are not written again.
+
+    In the example, `run` is the function of the sweep, and `over` contains its axes.
 
     Args:
         folder: Folder for the event files. Pass it to TensorBoard as ``--logdir``.
@@ -58,7 +68,17 @@ def to_tensorboard(folder: str | Path) -> OnChunk:
 
 
 def to_mlflow(experiment: str, tracking_uri: str | None = None) -> OnChunk:
-    """Return a logger that writes each run of a sweep to MLflow. Requires mlflow or mlflow-skinny.
+    """Return a logger for `sweep(…, on_chunk=…)` that writes each run of a sweep to MLflow.
+
+    The logger requires mlflow or mlflow-skinny. A chunk is a group of runs that a sweep computes together. After each
+    chunk, the sweep calls the logger with two dicts: one has the values on the axes, the other has the outputs. The
+    logger makes one MLflow run per run of the sweep. The values on the axes become its parameters.
+
+    An output with one number per run becomes a metric at step 0. An output with one axis per run, such as a learning
+    curve, becomes a metric with its index as the step. Outputs with more axes are not written. Runs that the sweep
+    reads from its store are not written again.
+
+    In the example, `run` is the function of the sweep, and `over` contains its axes.
 
     Args:
         experiment: Name of the MLflow experiment. The experiment is created if it does not exist.
@@ -85,7 +105,17 @@ def to_mlflow(experiment: str, tracking_uri: str | None = None) -> OnChunk:
 
 
 def to_wandb(project: str, **options: Any) -> OnChunk:
-    """Return a logger that writes each run of a sweep to Weights & Biases. Requires wandb.
+    """Return a logger for `sweep(…, on_chunk=…)` that writes each run of a sweep to Weights & Biases. Requires wandb.
+
+    A chunk is a group of runs that a sweep computes together. After each chunk, the sweep calls the logger with two
+    dicts: one has the values on the axes, the other has the outputs. The logger makes one run of Weights & Biases per
+    run of the sweep. The values on the axes become its config.
+
+    An output with one number per run is logged at step 0. An output with one axis per run, such as a learning curve, is
+    logged with its index as the step. Outputs with more axes are not logged. Runs that the sweep reads from its store
+    are not logged again.
+
+    In the example, `run` is the function of the sweep, and `over` contains its axes.
 
     Args:
         project: Name of the project in Weights & Biases.

@@ -27,12 +27,12 @@ class Segments:
     segment. To continue a finished sweep, increase `count`.
 
     Args:
-        begin: Function that returns the first state of a run, which is any tree of arrays. The arguments of the
-            function are axes of the sweep.
+        begin: Function that returns the first state of a run, which is any tree of arrays. Its arguments may be any of
+            the axes of the sweep, or none.
         count: Number of segments.
-        halve: Name of an output with one number per run, or None to stop no run. After segments 1, 2, 4, 8, …, only the
-            half of the runs with the lowest values of this output continues (successive halving). Outputs of stopped
-            runs are NaN. The coordinate ``segments`` is the number of segments of each run.
+        halve: Name of an output with one number per run, or None to stop no run. After segments 1, 2, 4, 8, …, half of
+            the runs stop: those with the highest values of this output (successive halving). Later outputs of stopped
+            runs are NaN. The coordinate ``segments`` is the number of segments that each run has computed.
 
     Example:
         >>> import jax.numpy as jnp

@@ -39,8 +39,8 @@ class OtherSweepError(ValueError):
     """Error for a store that holds the results of another sweep.
 
     A store accepts the sweep that created it, and any sweep that only adds values to the axes. The function, the
-    options and the order of the axes must be the same. The axes must contain all values of the store. Added values must
-    have the type of the stored values.
+    options and the order of the axes must be the same. Each axis of the new sweep must contain all values that this
+    axis has in the store. Added values must have the type of the stored values.
 
     The error message says what differs. To read a part of the results, use `open_store(...).sel(...)`.
     """
@@ -100,7 +100,7 @@ class Store:
         """Write a finished chunk to disk.
 
         Args:
-            number: Number of the chunk.
+            number: Index of the chunk, from 0.
             arrays: Outputs of the chunk, with one row per run. In a sweep with segments, also the final states.
             width: Number of runs that were computed together.
 
@@ -120,7 +120,7 @@ class Store:
         """Return the final states of the runs in a chunk, or None if the states are missing or damaged.
 
         Args:
-            number: Number of the chunk.
+            number: Index of the chunk, from 0.
             names: Names of the arrays of the state.
         """
         return _read_sealed(self._checkpoint(number), self.manifest.sweep, names)

@@ -14,10 +14,12 @@ class Columns(dict[str, np.ndarray]):
     """Columns of a table by name: float64 numbers with NaN for missing cells, or text with None for blank cells.
 
     Attributes:
-        notes: Notes about the file, for the user.
-        problems: Problems of the file.
-        decimal: Decimal mark of the numbers, if it can be inferred.
-        headed: Whether the file has a header row.
+        notes: Sentences for the user about decisions made while reading, such as the names of columns without a header.
+        problems: Sentences about errors in single columns, such as a repeated name. `jaxreg.lab.tabular.read` raises
+            them as a ValueError.
+        decimal: "," if the numbers have a decimal comma. None if they have a decimal point, or if it is unknown.
+        headed: False if the file has no header row and the user gave no names, so that the columns are called c1, c2
+            and so on.
     """
 
     notes: tuple[str, ...] = ()
@@ -124,7 +126,8 @@ def read_cells(column: str, cells: Sequence[str], wanted: Mapping[str, bool] | N
     Args:
         column: Name of the column.
         cells: Text of each cell.
-        wanted: Column name -> whether the column contains text; None if the types of the columns are unknown.
+        wanted: Dict from the name of a column to True if its cells must stay text. None if the types of the columns
+            are unknown.
     """
     known = None if wanted is None else find(wanted, column)
     return words_of(cells) if wanted is not None and known is not None and wanted[known] else typed(cells)

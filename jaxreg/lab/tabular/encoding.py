@@ -40,7 +40,7 @@ class Column:
         fill: Value for missing cells: the median of the numbers, or the most frequent category.
         categories: Distinct text values. Each becomes an input. A column of numbers may contain some text values too.
         reading: Type of the column, which converts cells to numbers.
-        missing: Whether the column had missing cells in training. If so, an additional input marks missing cells.
+        missing: True if the column had missing cells in training. An additional input then marks missing cells.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Column:
     missing: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the encoding as a dict for JSON, in the older file format 1 if this format can store it."""
+        """Return the encoding as a dict for JSON. If `plain` is true, the dict has the form of file format 1."""
         told: dict[str, Any] = {"name": self.name, "fill": self.fill, "categories": self.categories}
         return told if self.plain else told | {"reading": column_types.to_json(self.reading), "missing": self.missing}
 
     @property
     def plain(self) -> bool:
-        """Whether file format 1 can store this encoding. This older format stores no column types."""
+        """True if format 1 of model files can store this encoding. This older format stores no column types."""
         first = Words(_OLD_BLANKS) if self.categories else Numbers()
         return self.reading == first and not self.missing
 
@@ -65,7 +65,7 @@ class Column:
         """Return the encoding from the dict that `to_json` returned.
 
         Args:
-            told: JSON in any format.
+            told: Dict in the form of file format 1 or 2.
         """
         categories = tuple(told["categories"])
         if "reading" not in told:
@@ -133,7 +133,7 @@ class _Cells(NamedTuple):
     Args:
         words: Text of each distinct cell; empty for a column of float64.
         numbers: Number of each distinct cell, or NaN.
-        marks: Whether each distinct cell counts as missing.
+        marks: Boolean array, True for each distinct cell that counts as missing.
         codes: Index of the distinct cell of each row; -1 for a blank cell.
     """
 
@@ -178,7 +178,12 @@ class Encoding:
 
     @property
     def version(self) -> int:
-        """Oldest file format (1 or 2) that can store this encoding. Only format 2 stores column types."""
+        """Oldest format of model files that can store this encoding: 1 or 2.
+
+        Format 1 stores columns of plain numbers without missing cells. It also stores the columns of text that were
+        loaded from a file of format 1. All other columns need format 2, which stores the type of each column, such as
+        words or dates, and marks columns with missing cells.
+        """
         return 1 if all(column.plain for column in self.columns) else 2
 
     @property
@@ -208,7 +213,9 @@ class Encoding:
         return {column.name: isinstance(column.reading, Words) for column in self.columns}
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
-        """Return the network inputs of a table, of shape (rows, inputs), and notes for the user.
+        """Return the network inputs of a table, of shape (rows, inputs), and a list of notes for the user.
+
+        The notes say which cells were missing and replaced, and which words did not occur in training.
 
         Args:
             columns: Table that has all columns of the encoding, in any order. Further columns are ignored.
@@ -258,7 +265,7 @@ class Learnt(NamedTuple):
 
     Args:
         encoding: The encoding of all columns that can be inputs.
-        notes: Notes for the user, one line per column.
+        notes: Notes for the user on how the columns were read. Each note starts with the name of its column.
         problems: Problems that were found. A column with a problem has no encoding.
         ids: Names of the columns that are ignored because they look like names or ids.
     """
@@ -411,14 +418,14 @@ def _odd(words: Sequence[str], counts: np.ndarray, codes: np.ndarray) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The target of a table: a class or a number for each row.
+    """The target of a table: a class or a number for each row that has a target.
 
     Args:
         y: Number or class index for each row that has a target, of shape (rows,).
         rows: Indices, in the table, of the rows that have a target.
         task: Type of the target.
         classes: The classes, sorted; empty for regression.
-        notes: Notes for the user.
+        notes: Notes for the user on how the target was read, such as the number of rows without a target.
     """
 
     y: np.ndarray

@@ -23,14 +23,16 @@ def read(
 
     Args:
         file: Path that ends in .csv, .tsv, .txt, .data, .xlsx, .npz or .parquet. The file may be compressed by gzip.
-        wanted: Columns to read, as a dict: column name -> whether to keep the cells as text, even if they look like
-            numbers (such as the code 02134). None reads all columns.
-        without: Names of columns not to read.
-        names: Column names, for a text file or sheet without a header row.
+        wanted: Dict from the name of each column to read to True or False. True keeps the cells as text, even if they
+            look like numbers (such as the code 02134). False converts the cells to numbers if all of them are numbers
+            or missing. None reads all columns, as with False.
+        without: Names of columns not to read, even if they are in `wanted`.
+        names: Names of all columns of a text file or sheet, in order. They replace the header row, if there is one.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a table. The message says where the problem is and what to do.
+        ValueError: If the file is not a table, or a column has an error, such as a repeated name. The message says
+            where the problem is and what to do.
     """
     columns = opened(file, wanted, without, names)
     if columns.problems:
@@ -76,13 +78,15 @@ def parsed(
 
     Args:
         raw: Content of the file.
-        name: Name of the file. Its ending determines the format; messages contain the name.
-        wanted: Columns to read, as for `read`.
-        without: Columns not to read, as for `read`.
-        names: Column names, as for `read`.
+        name: Name of the file. Its ending determines the format. Error messages and notes contain the name.
+        wanted: Dict from the name of each column to read to True or False. True keeps the cells as text, even if they
+            look like numbers. False converts the cells to numbers if all of them are numbers or missing. None reads
+            all columns, as with False.
+        without: Names of columns not to read, even if they are in `wanted`.
+        names: Names of all columns of a text file or sheet, in order. They replace the header row, if there is one.
 
     Raises:
-        ValueError: If the content is not a table.
+        ValueError: If the content is not a table, or a column has an error, such as a repeated name.
     """
     columns = loaded(raw, name, wanted, without, names)
     if columns.problems:
@@ -101,7 +105,7 @@ def loaded(
 
     Args:
         raw: Content of the file.
-        name: Name of the file. Its ending determines the format; messages contain the name.
+        name: Name of the file. Its ending determines the format. Error messages and notes contain the name.
         wanted: Columns to read, as for `read`.
         without: Columns not to read, as for `read`.
         names: Column names, as for `read`.

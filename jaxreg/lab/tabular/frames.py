@@ -19,10 +19,14 @@ def has_words(table: Any) -> bool:
 
 
 def columns_of(frame: Any) -> Columns:
-    """Return the columns of a data frame. Missing cells are NaN among numbers and None among text.
+    """Convert a pandas data frame to `Columns`: a dict from the name of each column to the array of its cells.
 
     Args:
         frame: Pandas data frame.
+
+    Returns:
+        The columns. A numeric or boolean column becomes a float64 array with NaN for missing cells. Any other column
+        becomes an array of text with None for missing cells.
 
     Raises:
         ValueError: If `frame` is not a data frame, or two of its columns have the same name.

@@ -20,14 +20,15 @@ class Prepared:
 
     Args:
         file: Path of the file.
-        name: Name of the target.
+        name: Name of the target, the column to predict.
         x: Inputs, of shape (rows, inputs).
         target: The target.
         encoding: Encoding of the columns as inputs.
         notes: Notes about the table, for the user.
-        groups: Group of each row, as an integer; None without groups. Rows of one group belong together.
-        time: Time of each row; None without times. Later rows are predicted from earlier rows.
-        ids: Names of the columns that are ignored because they look like names or ids.
+        groups: Group of each row, as an integer; None without groups. A search keeps the rows of one group in one fold.
+        time: Time of each row, as a number; None without times. A search tests each fold with networks that were
+            trained on earlier rows only.
+        ids: Headings of the columns that are ignored because their cells look like names or ids.
     """
 
     file: Path
@@ -46,7 +47,8 @@ class TableError(ValueError):
 
     Args:
         sentences: One sentence per problem.
-        leave_out: Names of columns to leave out. Without them, some of the problems disappear.
+        leave_out: Names of the columns that cause problems. If the table is read again without these columns, their
+            problems disappear.
     """
 
     def __init__(self, sentences: Sequence[str], leave_out: Sequence[str]):
@@ -65,21 +67,26 @@ def prepare(
     groups: str | None = None,
     time: str | None = None,
 ) -> Prepared:
-    """Read a table and encode its columns.
+    """Read a table from a file, and encode its columns as inputs and a target.
 
     Args:
         file: Path of the table.
-        name: Name of the target.
+        name: Name of the target, the column to predict.
         task: Type of the target; None infers it from the target.
         leave_out: Names of columns that are not used as inputs.
         names: Column names, for a file without a header row.
         groups: Name of a column that has the same value in rows that belong together, such as the rows of one person.
+            A search keeps these rows in one fold. The column is not an input.
+        time: Name of a column with the time of each row. A search then trains on earlier rows and tests on later rows.
             The column is not an input.
-        time: Name of a column with the time of each row. The column is not an input.
+
+    Returns:
+        A `Prepared`.
 
     Raises:
         FileNotFoundError: If the file does not exist.
         TableError: If the table cannot be used. The error lists all problems.
+        ValueError: If the file is not a table.
     """
     file = Path(file)
     columns = opened(file, without=leave_out, names=names)
@@ -100,13 +107,19 @@ def prepare_columns(
     """Encode the columns of a table that is already in memory. For a file, use `prepare`.
 
     Args:
-        columns: Columns of the table.
-        file: Path of the file, or a name for the table.
-        name: Name of the target.
+        columns: Columns of the table. Columns in `leave_out`, `groups` and `time` are removed from this object.
+        file: `Path` that names the table in error messages, such as `Path("my table")`. The file need not exist. The
+            result has this path as its field `file`.
+        name: Name of the target, the column to predict.
         task: Type of the target; None infers it from the target.
         leave_out: Names of columns that are not used as inputs.
-        groups: Name of a column that has the same value in rows that belong together. The column is not an input.
-        time: Name of a column with the time of each row. The column is not an input.
+        groups: Name of a column that has the same value in rows that belong together. A search keeps these rows in one
+            fold. The column is not an input.
+        time: Name of a column with the time of each row. A search then trains on earlier rows and tests on later rows.
+            The column is not an input.
+
+    Returns:
+        A `Prepared`.
 
     Raises:
         TableError: If the table cannot be used. The error lists all problems.

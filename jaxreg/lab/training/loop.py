@@ -37,28 +37,37 @@ def fit(
         recipe: Traced part of the training, which a sweep varies.
         key: Random key for the initialisation and the shuffling.
         draw: Index of the draw of the data.
-        keep: Whether to return the final parameters too.
+        keep: True to return the final parameters too.
 
     Raises:
-        ValueError: If `problem` or `recipe` has the wrong type, or the data has no draw with this index. If `draw` is
-            an axis of a sweep, all its values are checked. Any other traced `draw` is not checked.
+        ValueError: If `problem` or `recipe` has the wrong type, or the data has no draw with the index `draw`. A sweep
+            knows all values of its axes. So if `draw` is an axis of a sweep, all its values are checked before the
+            training. A traced `draw` that is not an axis is not checked.
 
     Returns:
-        A dict of arrays. These arrays are curves along `epoch`, with one value for each epoch in `problem.recorded`:
+        A dict with learning curves and other results. Each curve is a `Labelled`: its field `values` is a JAX array,
+        whose only dimension is named `epoch`. A curve has one value for the initial weights (epoch 0), and one value
+        after every `problem.record_every` epochs. The curves are:
 
         - `train_loss` and `test_loss`: the mean loss, without the penalty. `validation_loss`, if there are validation
           rows.
         - `train_<name>`, `test_<name>` and `validation_<name>` for each metric, such as `test_accuracy`.
         - `penalty`: the penalty of the weights.
         - `violation`: the largest distance of a group of weights from its constraint set. For rules of `jaxreg.keras`,
-          it is the distance by which the rule moves the weights, including Keras's ε.
+          it is the distance by which the rule itself moves the weights. These rules add a small ε to each norm, so the
+          distance may be about 1e-7 for weights inside the set. `jaxreg.violation` measures without ε.
         - `norm/<path>`: the Frobenius norm of each kernel.
 
-        `diverged_at` is the first epoch with a loss that is NaN or infinite, or -1 if there is no such epoch. The
-        training loss after the last epoch counts too. With `keep`, the dict also has `params/<path>` for each weight
-        array.
+        The other results are JAX arrays:
+
+        - `diverged_at`: the first epoch, counted from 1, with an optimiser step whose loss is NaN or infinite; -1 if
+          there is none. The loss of a step is computed before the step. So the training loss after the last step is
+          checked too: if only this loss is not finite, `diverged_at` is the number of epochs.
+        - `params/<path>`, with `keep`: each weight array after the last epoch.
 
     Example:
+        The three points are those of the epochs 0, 5 and 10:
+
         >>> import jax, jaxreg as jr
         >>> from jaxreg.lab import MLP, Problem, Recipe, linen, tutorial_moons
         >>> from jaxreg.lab import fit
@@ -122,7 +131,13 @@ class State(NamedTuple):
 
 
 def begin(problem: Problem, recipe: Recipe, key: jax.Array) -> State:
-    """Return the state of a run before its first epoch."""
+    """Return the state of a run before its first epoch: initial weights, and the initial state of the optimiser.
+
+    Args:
+        problem: Problem whose model is trained.
+        recipe: Recipe whose optimiser and rules are used.
+        key: Random key for the initialisation and the shuffling. Pass the same key to `advance`.
+    """
     params = problem.model.init(jax.random.split(key)[0])
     return State(params, recipe.transformation().init(params), jnp.full((), -1, jnp.int32))
 
@@ -138,17 +153,22 @@ def advance(
 ) -> State:
     """Continue the training of a run for `epochs` more epochs.
 
-    Several calls of `advance` in sequence train like one call of `fit`. Between the calls, you can change strengths and
-    stop runs.
+    Several calls of `advance` in sequence train like one call of `fit`. Between two calls, you can change strengths. To
+    stop a run early, do not call `advance` again.
 
     Args:
-        problem: Problem that was passed to `begin`. Its number of epochs is ignored.
-        recipe: Recipe with the rules of the recipe that was passed to `begin`. The numbers may be different.
+        problem: Problem that was passed to `begin`. Its number of epochs is ignored. A learning-rate schedule of the
+            recipe continues from call to call, because the state counts the optimiser steps.
+        recipe: Recipe with the optimiser and the rules of the recipe that was passed to `begin`. The strengths, the
+            limits and the learning rate may have other values.
         key: Key that was passed to `begin`.
         state: State after `trained` epochs.
         trained: Number of epochs so far.
         epochs: Number of epochs to add.
         draw: Index of the draw of the data.
+
+    Returns:
+        The state after `trained` + `epochs` epochs.
 
     Example:
         >>> import jax

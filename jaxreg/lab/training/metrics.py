@@ -16,9 +16,14 @@ outputs), and targets have shape (rows,) or (rows, outputs)."""
 
 
 def binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Compute the cross-entropy of each row in nats, for one logit per row and targets 0 and 1.
+    """Compute the cross-entropy of each row for binary classification, in nats. This is the default loss of `Problem`.
 
-    This loss applies the sigmoid to the outputs. In Keras, the last layer of a model usually applies the sigmoid.
+    For more than two classes, use `categorical_cross_entropy`. For targets that are numbers, use `squared_error`. The
+    loss applies the sigmoid to the outputs. In Keras, the last layer of a model usually applies the sigmoid.
+
+    Args:
+        outputs: Logit of class 1 for each row, of shape (rows, 1).
+        targets: Classes 0 and 1, of shape (rows,).
 
     Raises:
         ValueError: If the outputs do not have shape (rows, 1), or the targets do not have shape (rows,).
@@ -27,9 +32,13 @@ def binary_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def binary_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Return 1 for each correctly classified row, and 0 for each other row.
+    """Return 1 for each correctly classified row, and 0 for each other row. There are two classes, 0 and 1.
 
-    A row is classified as 1 if its logit is positive, and as 0 otherwise.
+    A row is classified as 1 if its logit is positive, and as 0 otherwise. The mean over all rows is the accuracy.
+
+    Args:
+        outputs: Logit of class 1 for each row, of shape (rows, 1).
+        targets: Classes 0 and 1, of shape (rows,).
 
     Raises:
         ValueError: If the outputs do not have shape (rows, 1), or the targets do not have shape (rows,).
@@ -40,7 +49,8 @@ def binary_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 def categorical_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """Compute the cross-entropy of each row in nats, for one logit per class and integer classes from 0.
 
-    The result equals that of Keras's `sparse_categorical_crossentropy` with `from_logits=True`.
+    The softmax of the logits gives the class probabilities. The result equals that of Keras's
+    `sparse_categorical_crossentropy` with `from_logits=True`.
 
     Args:
         outputs: Logits, of shape (rows, classes).
@@ -62,6 +72,8 @@ def categorical_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Arr
 def categorical_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """Return 1 for each row in which the target class has the largest logit, and 0 for each other row.
 
+    The mean over all rows is the accuracy.
+
     Args:
         outputs: Logits, of shape (rows, classes).
         targets: Class of each row as an integer, of shape (rows,).
@@ -77,7 +89,8 @@ def categorical_accuracy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
     """Compute the squared error of each row, averaged over the outputs of the row.
 
-    As a loss, this is the mean squared error.
+    A `Problem` averages its loss over the rows. With this function as loss, it therefore minimises the mean squared
+    error.
 
     Args:
         outputs: Predictions, of shape (rows, outputs).
@@ -119,12 +132,12 @@ def root_mean_squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array
 
 
 def equal_error_rate(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    """Compute the equal error rate: the false-positive rate at the threshold where both error rates are equal.
+    """Compute the equal error rate: the false-positive rate at the threshold where it equals the false-negative rate.
 
-    The second error rate is the false-negative rate. The result is one number for all rows, and depends only on the
-    ranking of the outputs. So the sigmoid of the outputs gives the same result. Between neighbouring thresholds, and
-    across tied outputs, the ROC curve is interpolated linearly. The result is NaN if a class has no rows or an output
-    is NaN.
+    A row is classified as 1 if its output is above the threshold. The result is one number for all rows. It depends
+    only on the ranking of the outputs, so the sigmoid of the outputs gives the same result. Between neighbouring
+    thresholds, and across tied outputs, the ROC curve is interpolated linearly. The result is NaN if a class has no
+    rows or an output is NaN.
 
     Args:
         outputs: Logits or other scores of class 1, of shape (rows, 1).

@@ -19,16 +19,18 @@ class Problem:
 
     Args:
         model: Model to train.
-        data: Training and test rows of one or many draws.
+        data: Training rows, test rows and, optionally, validation rows of one or many draws. A draw is one random split
+            or sample of the data.
         epochs: Number of passes over the training rows.
         loss: Function that returns one value per row. The mean across rows is minimised. The default is for classes 0
             and 1. If the targets are numbers, pass `squared_error`.
-        metrics: Name -> function. Like the loss, metrics are recorded on the training, validation and test rows. A
-            function returns one value per row, or one value for all rows. Values per row are averaged.
+        metrics: Name -> function. Like the loss, metrics are recorded on the training and test rows, and on the
+            validation rows if there are any. A function returns one value per row, or one value for all rows. Values
+            per row are averaged.
         batch_size: Number of rows per optimiser step.
         record_every: Number of epochs between two points of the learning curves; must divide `epochs`.
-        shuffle: Whether to shuffle the rows in each epoch. False keeps their order, e.g. for a time series. Rows that
-            all fit into one batch are never shuffled.
+        shuffle: True to shuffle the rows in each epoch. False keeps their order, e.g. for a time series. Rows that all
+            fit into one batch are never shuffled.
 
     Raises:
         ValueError: If a field has the wrong type, a number is not positive, `record_every` does not divide `epochs`, or

@@ -16,16 +16,17 @@ from jaxreg.lab.cards import card
 class Recipe:
     """Regularisers, optimiser and learning rate of a training run. A sweep can vary each number in a recipe.
 
-    A recipe is a pytree. Its leaves are its numbers.
+    A recipe is a pytree. Its leaves are its numbers. Penalties and constraints are given as a dict from path pattern to
+    rule, or as a single rule for all kernels.
 
     Args:
-        penalties: Rules for `jaxreg.penalize`, or None. Their gradients are added to the gradient of the loss.
-        constraints: Rules for `jaxreg.project`, or None.
-        learning_rate: A float, an array or an Optax schedule.
+        penalties: Penalties for `jaxreg.penalize`, or None. Their gradients are added to the gradient of the loss.
+        constraints: Constraints for `jaxreg.project`, or None. The weights are projected after each optimiser step.
+        learning_rate: Learning rate: a float, an array or an Optax schedule.
         optimizer: Function that takes the learning rate and returns an Optax transformation; Keras's Adam by default.
-            It is static, so it is not a leaf.
-        decays: Rules for `jaxreg.decay`, or None. They apply decoupled weight decay as in AdamW, with any optimiser.
-        proximals: Rules for `jaxreg.proximal`, or None. They apply the proximal step of a penalty after the optimiser.
+            The function is static: it is not a leaf of the pytree.
+        decays: Penalties for `jaxreg.decay`, or None. Weights decay as in AdamW (decoupled), with any optimiser.
+        proximals: Penalties for `jaxreg.proximal`, or None. Their proximal steps are applied after the optimiser.
 
     Raises:
         TypeError: If `optimizer` is not a function.
@@ -74,11 +75,14 @@ class Recipe:
         )
 
     def penalty(self, params: Tree, step: jax.Array | int | None = None) -> jax.Array:
-        """Return the sum of all penalties as a scalar. Penalties that are applied as proximal steps are included.
+        """Return the sum of the penalties in `penalties` and `proximals`, a scalar. Those in `decays` are not included.
 
         Args:
             params: Tree of weight arrays.
-            step: Optimiser step at which scheduled strengths are evaluated.
+            step: Optimiser step at which to evaluate scheduled strengths. Needed only if there are schedules.
+
+        Raises:
+            ValueError: If a strength is a schedule and `step` is None.
         """
         rules = [rules for rules in (self.penalties, self.proximals) if rules is not None]
         return sum((jr.penalty(params, each, step) for each in rules), jnp.zeros(()))

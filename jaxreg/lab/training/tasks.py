@@ -20,9 +20,9 @@ class Task(NamedTuple):
     Args:
         loss: Function that is minimised.
         metrics: Further functions that are reported next to the loss: name -> function.
-        words: Name of the loss, as it appears in a sentence of a report.
-        unit: Unit of the loss; empty if it has none.
-        classes: Whether the targets are classes. If False, they are numbers.
+        words: Name of the loss in the text of a report, such as "cross-entropy".
+        unit: Unit of the loss, such as "nats"; empty if it has none.
+        classes: True if the targets are classes, False if they are numbers.
 
     Example:
         >>> from jaxreg.lab import BINARY, equal_error_rate
