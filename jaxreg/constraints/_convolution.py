@@ -258,9 +258,10 @@ class ConvNorm(Constraint):
         return jnp.where(inside, w, scaled.astype(w.dtype))
 
     def operator_bound(self, places: int) -> Number:
-        """Return an upper bound on the operator norm of a layer that satisfies the constraint: 1.0001 · `limit`.
+        """Return 1.0001 · `limit`, an upper bound on the operator norm of a layer that satisfies the constraint.
 
-        The margin covers the error of the computed norm. `places`, the number of positions in the window of the
-        convolution, does not change the bound.
+        The constraint leaves a kernel as it is if the computed norm is at most `limit`. The true norm may be larger by
+        the relative error of the computation, 1e-4. `places`, the number of positions in the window of the convolution,
+        does not change the bound.
         """
         return self.limit * (1 + LOWERED)

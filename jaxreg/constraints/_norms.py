@@ -124,8 +124,8 @@ class MaxNorm(Constraint):
 
     Args:
         limit: Positive float, array or Optax schedule. An array may contain one limit per group. Infinity means no
-            constraint. If the norm of a group exceeds 10^30 · limit, its square can overflow in float32. The group then
-            becomes 0.
+            constraint. If the norm of a group exceeds 10^30 · limit, the computation can overflow in float32, and the
+            group becomes 0.
         axis: Axes that one norm sums over. Default: the fan-in axes, one norm per unit.
 
     Raises:

@@ -473,9 +473,9 @@ class SoftSpectralCap(Constraint):
 
     Args:
         limit: Positive number: a float, an array or an Optax schedule.
-        step: Largest spectral norm of one optimiser step, above 0 and at most `limit / 4`. With `jaxreg.steepest`, it
-            is the learning rate times the limit of the constraint. Larger steps could change the order of the singular
-            values.
+        step: Largest spectral norm of one optimiser step, above 0 and at most `limit / 4`. With
+            `jaxreg.steepest(SpectralNorm(r))`, it is the learning rate times r. Larger steps could change the order of
+            the singular values.
         axis: Fan-in axes. Flattened, they index the rows of the matrix W, so each column of W has the weights of one
             unit. Default: every axis but the last.
 

@@ -26,9 +26,9 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
     """Return a function that makes a `Model` of any of the given layer widths. The width may be a traced number.
 
     The arrays of all models have the shapes of the widest model. A narrower model starts with the initial weights of
-    `make(width)`, padded with zeros. A model sets its padding to 0 again whenever it computes its outputs. So up to
-    rounding, the padded model trains exactly like the model `make(width)`. Each run takes as much time as a run of the
-    widest model.
+    `make(width)`, padded with zeros. To compute its outputs, a model uses 0 in place of its padding, whatever values
+    are stored there. So up to rounding, the padded model trains exactly like the model `make(width)`. Each run takes as
+    much time as a run of the widest model.
 
     Several layers may depend on the width. The length of an axis of a parameter must either be the same for all widths,
     or be k · width for a fixed k. In the second case, the entries of the axis must form k blocks of `width` entries.
@@ -38,9 +38,9 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
 
     - L1, L2, weight decay, `MaxNorm` and `NonNeg` have the same effect as on the model `make(width)`. They keep zeros,
       and they do not depend on the number of weights.
-    - `UnitNorm` and other rules that change zeros make the padding nonzero. If each unit is a separate group, they
-      still have the same effect, because the outputs are computed with padding of 0. However, the norms `norm/<path>`
-      that `fit` records then include the padding.
+    - `UnitNorm` and other rules that change zeros make the stored padding nonzero. If each unit is a separate group,
+      they still have the same effect, because the outputs do not depend on the stored padding. However, the norms
+      `norm/<path>` that `fit` records then include this padding.
     - `MaxRMS`, `Simplex` and other rules that depend on the number of weights have a different effect.
 
     Args:
@@ -50,10 +50,11 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
 
     Raises:
         ValueError: If there are fewer than two different widths, or a width is not a whole number of at least 1. Also
-            if the models have different parameters, or the length of an axis changes with the width but not in
-            proportion to it. The returned function raises if a width is not in `widths`. The values of a sweep's axis
-            of widths are checked too. A model raises when it is called, if padding with zeros changes its outputs. A
-            layer norm over units causes this error, because it also counts the padded units.
+            if the models differ in the paths of their parameters or in the number of axes of a parameter. Also if the
+            length of an axis changes with the width but not in proportion to it. The returned function raises if a
+            width is not in `widths`. The values of a sweep's axis of widths are checked too. A model raises when it is
+            called, if padding with zeros changes its outputs. A layer norm over units causes this error, because it
+            also counts the padded units.
 
     Returns:
         A function from a width to a `Model`. A traced width that is not an axis of a sweep cannot be checked. If such a
@@ -79,17 +80,17 @@ def any_depth(make: Callable[[int], Model], depths: Sequence[int]) -> Callable[[
     """Return a function that makes a `Model` of any of the given numbers of residual blocks. The number may be traced.
 
     The arrays of all models have the shapes of the deepest model. A shallower model starts with the initial weights of
-    `make(depth)`, and with weights of 0 in the remaining blocks, the padding. A model sets its padding to 0 again
-    whenever it computes its outputs. So up to rounding, the padded model trains exactly like the model `make(depth)`.
-    Each run takes as much time as a run of the deepest model.
+    `make(depth)`, and with weights of 0 in the remaining blocks, the padding. To compute its outputs, a model uses 0 in
+    place of its padding, whatever values are stored there. So up to rounding, the padded model trains exactly like the
+    model `make(depth)`. Each run takes as much time as a run of the deepest model.
 
     A block must add to its input, x + f(x), and f must give 0 if all its weights are 0, as in
     ``x + Dense(units)(relu(Dense(units)(x)))``. A layer norm inside f is allowed. Each parameter of a model must have
     the same path and shape in all deeper models. So give the output layer a fixed name, as in the example.
 
     A penalty or constraint acts on each layer as in the model `make(depth)`. The norms `norm/<path>` that `fit` records
-    include the kernels of the padding. These norms are 0, unless a constraint such as `UnitNorm` makes the padding
-    nonzero. Nonzero padding does not change the outputs, because they are computed with padding of 0.
+    include the kernels of the padding. These norms are 0, unless a constraint such as `UnitNorm` makes the stored
+    padding nonzero. The outputs do not depend on the stored padding.
 
     Args:
         make: Function that takes a depth (a number of blocks) and returns the model of that depth.

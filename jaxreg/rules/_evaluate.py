@@ -335,9 +335,9 @@ def feasible(
     training step. This function tests the limits themselves, so it may return False after every step. If the limits
     must hold after training, call `jaxreg.projected(params, rules)`, which moves the weights all the way.
 
-    Rules of `jaxreg.keras` are judged by their limits on the norm too. But Keras divides by the norm plus ε = 1e-7. So
-    after a training step, norms lie slightly below a lower limit or a fixed norm. Rounding can also move norms above an
-    upper limit. So use a tolerance of 1e-5.
+    Rules of `jaxreg.keras` are judged by their limits on the norm, without Keras's ε: Keras divides by the norm plus
+    ε = 1e-7. So after a training step, norms lie slightly below a lower limit or a fixed norm. Rounding can also move
+    norms above an upper limit. So use a tolerance of 1e-5.
 
     Args:
         params: Tree of weight arrays.

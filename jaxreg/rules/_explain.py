@@ -121,9 +121,13 @@ def explain(
     - `norms`: number of groups
     - `inferred from`: evidence for the axes; a dash if the rule needs no inferred axes
 
-    The evidence is the "name" of the leaf or its layer, or the "class" of the layer. It may also be the names of the
-    axes ("box") or the shape of the layer's "bias". "default" means that there is no evidence. "ambiguous" means that
-    the axes or the kind may be wrong.
+    The evidence is one of these words. "ambiguous" is added if the axes or the kind may be wrong.
+
+    - "name": name of the leaf, or of its layer in the path
+    - "class": class of the layer
+    - "box": names of the axes in a box around the array, such as Flax's `Partitioned`
+    - "bias": shape of the layer's bias
+    - "default": no evidence
 
     Pass a single set of rules, such as all constraints, as `rules`. To see all sets of an optimiser in one table, pass
     them by name, as for `jaxreg.regularize`. Then a leaf with several rules has several rows.

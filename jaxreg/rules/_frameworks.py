@@ -46,9 +46,9 @@ class Kind(enum.StrEnum):
 KERNELS: Kind = Kind.KERNELS
 """Pattern that matches all kernels: weights from the inputs to the units of a layer.
 
-Kernels belong to dense layers, convolutions, attention and recurrent layers. Use the pattern as a key of rules, such as
-`{jaxreg.KERNELS: jaxreg.L2(0.001)}`. The pattern does not match recurrent kernels. `jaxreg.explain` lists all leaves
-with their rules.
+The layer may be a dense, convolutional, attention or recurrent layer. Recurrent kernels, the weights from the state of
+a recurrent layer, match `RECURRENT_KERNELS` instead. Use the pattern as a key of rules, such as
+`{jaxreg.KERNELS: jaxreg.L2(0.001)}`. `jaxreg.explain` lists all leaves with their rules.
 """
 
 RECURRENT_KERNELS: Kind = Kind.RECURRENT_KERNELS

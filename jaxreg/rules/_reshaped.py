@@ -70,8 +70,8 @@ class Reshaped(Facts):
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
         """Return the tangent vector z at `w` that minimises ⟨direction, z⟩, for a wrapped constraint to a sphere.
 
-        The norm of z is at most the norm of the weights on the sphere. Here, the norm is the one that the wrapped
-        constraint fixes, such as the spectral norm for `jaxreg.SpectralSphere`.
+        All weights on the sphere have the same norm R, for example the spectral norm for `jaxreg.SpectralSphere`. The
+        norm of z is at most R.
         """
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
 

@@ -183,8 +183,8 @@ class InflectionBound:
         memory: Weight of the old running mean in the new running mean, in [0, 1).
 
     Example:
-        `jaxreg.bounded` calls `start` with the penalty of the initial weights, and `later` after each update. With a
-        weight of 0, the running mean is the newest penalty. It increases by 2, 3, 4 and 2, so κ becomes 12. The
+        `jaxreg.bounded` calls `start` with the penalty of the initial weights, and `later` after each update. With
+        `memory=0.0`, the running mean is the newest penalty. It increases by 2, 3, 4 and 2, so κ becomes 12. The
         variable `memory` holds the state that `start` and `later` return.
 
         >>> import jax.numpy as jnp, jaxreg as jr

@@ -47,8 +47,8 @@ def regularize(
         decays: Penalties for `jaxreg.decay`. Their gradients are added to the optimiser's direction, as in AdamW
             (decoupled regularisation). `L2(d / 2)` is AdamW's `weight_decay` d, because `L2(s)` has the gradient 2sw.
         proximals: Penalties for `jaxreg.proximal`. With SGD, `L1` then sets weights exactly to 0. With Adam, it sets
-            fewer weights to 0 than `jaxreg.proximal_adam(rules, learning_rate)`. This optimiser applies its own rules:
-            pass it as `optimizer`, without `proximals`.
+            fewer weights to 0 than `jaxreg.proximal_adam(rules, learning_rate)`. `proximal_adam` applies its rules
+            itself: pass it as `optimizer`, without `proximals`.
         constraints: Constraints for `jaxreg.project`, which projects the weights after each step, like Keras's
             `kernel_constraint`.
 

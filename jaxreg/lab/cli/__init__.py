@@ -273,9 +273,8 @@ class Search:
     quick: Annotated[
         bool,
         tyro.conf.arg(
-            help="Search faster: try half of the strengths, and one network architecture instead of two. Do not "
-            "compare the networks with other kinds of model, unless --any-model is given. Without --budget, run the "
-            "cross-validation once."
+            help="Search faster: try half of the strengths, and one network architecture instead of two. Other kinds "
+            "of model are only trained if --any-model is given. Without --budget, the cross-validation runs once."
         ),
     ] = False
     epochs: Annotated[

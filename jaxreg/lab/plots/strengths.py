@@ -76,8 +76,8 @@ def strength_path(
 ) -> Axes:
     """Plot training values (dashed) and test values (solid) against the penalty strength, with the spread across runs.
 
-    To plot against another numeric coordinate of your sweep, pass its name as `x`. Any coordinate but "strength" may
-    have negative values. The horizontal axis is then linear, and otherwise logarithmic.
+    To plot against another numeric coordinate of your sweep, pass its name as `x`. The horizontal axis is linear if the
+    coordinate has negative values, and logarithmic otherwise.
 
     On a logarithmic axis, a recipe without a regulariser is the baseline. The coordinate of a baseline is 0, or
     infinity if the coordinate is a limit. NaN counts as 0, unless the coordinate is itself a dimension. The baseline is
@@ -157,7 +157,7 @@ def sparsity_path(
     To compare several kernels or methods, call the function once for each of them, on the same axes, with a different
     `name` each time.
 
-    The axis and the baseline are those of `strength_path`.
+    The horizontal axis and the baseline (the recipe without a regulariser) are drawn as in `strength_path`.
 
     Args:
         ax: Matplotlib axes to plot into. None makes a new figure with a single plot.

@@ -117,8 +117,8 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
     A candidate is a regulariser with a strength. `fit` tries each candidate on every fold of a repeated nested
     cross-validation, and chooses one candidate by the one-standard-error rule. The model averages the predictions of
     several networks of this candidate. One network is trained on all rows. For each fold, one more network is trained
-    on the rows outside the fold. If a second network (see `hidden_layer_sizes`) is as good within one standard error,
-    the average includes the networks of its best candidate too.
+    on the rows outside the fold. `fit` may try two architectures (see `hidden_layer_sizes`). If the best candidate of
+    the other architecture is as good within one standard error, its networks are averaged too.
 
     Inputs are standardised inside each fold. The order of the rows does not matter. Rows with equal inputs stay in one
     fold. Rows with equal inputs and equal target are merged into one row with their total weight. There are two
@@ -133,8 +133,8 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
     Args:
         methods: Names from `jaxreg.lab.search.candidates.METHODS`; None for all of them.
         hidden_layer_sizes: Number of units of each hidden layer; an integer for one layer. None tries one layer of 32
-            units. If `quick` is False and decay is one of `methods`, None also tries a second network: two layers of 32
-            units, with piecewise linear functions of each numeric column as inputs (see
+            units. If `quick` is False and decay is one of `methods`, None also tries a second architecture: two layers
+            of 32 units, with piecewise linear functions of each numeric column as inputs (see
             `jaxreg.lab.search.candidates.OTHER`).
         epochs: Number of passes over the rows. None chooses about 120,000 divided by the number of rows, but at least
             20 and at most 500.

@@ -21,8 +21,8 @@ class Plan:
     """Settings of a search: methods, folds, repeats and epochs.
 
     A search trains a first network with each of the `methods`. It may also train a second network, which has two hidden
-    layers of 32 units each, without a regulariser and with weight decay. The numeric inputs of the second network are
-    transformed by piecewise linear functions (`jaxreg.lab.search.codings`).
+    layers of 32 units each. For the second network, it tries only two methods: "none" (no regulariser) and "decay". The
+    numeric inputs of this network are transformed by piecewise linear functions (`jaxreg.lab.search.codings`).
 
     Args:
         methods: Names from `jaxreg.lab.search.candidates.METHODS`.

@@ -59,11 +59,11 @@ class Search:
         lanes: Results of all training runs: name of a result -> array. The first two axes of each array are the
             candidates in `tried` and the splits in `parts`. Learning curves, such as `test_loss`, have a third axis:
             the recorded epochs. `diverged_at` has one number per run: -1, or the epoch at which the run diverged.
-        spread: Variance of the target on the test fold of each split, of shape (splits,). R² is computed with it. Empty
-            for classification.
+        spread: Variance of the target on the test fold of each split, of shape (splits,). R² on a fold is 1 minus the
+            loss divided by this variance. Empty for classification.
         outer: Score and loss of each candidate on each outer fold. A candidate predicts an outer fold by the mean
-            prediction of its networks that were not trained on this fold. The scores are NaN for regression. None for a
-            stored search of an older version, which did not average networks.
+            prediction of its networks that were not trained on this fold. For regression, the scores here are NaN, and
+            `found.scores` contains R². None for a stored search of an older version, which did not average networks.
         rivals: Scores and losses of other types of models on the outer folds of the first repeat; None if they were not
             evaluated.
         constant: Scores and losses of a constant prediction (`jaxreg.lab.search.constants`) on each outer fold; None if
@@ -83,8 +83,8 @@ class Search:
         columns: Names of the columns in `details.importance`; empty if they are unknown.
         means: Score and loss of the averaged predictions of several candidates, for all combinations that the search
             compared. It is a dict: (index of an outer fold, indices of the candidates) -> (score, loss) on this fold.
-            The score is NaN for regression. None for a stored search of an older version, which did not average
-            candidates.
+            For regression, the score is NaN, as in `outer`. None for a stored search of an older version, which did not
+            average candidates.
         equal_rows: Scores of the networks on duplicate rows; None if the table has no duplicate rows.
         notes: Notes about the table, such as how its columns were read; empty if the search was given arrays.
         caller: Interface through which the search was started. The advice in `verdict` uses the argument names of this
@@ -242,9 +242,9 @@ def search(
         any_model: If True, the final model may be a linear model, boosted trees or a random forest. Such a model is
             chosen if its score is higher than that of the networks, or if its score is equal and its loss is lower.
         budget: Time limit: a number of seconds, or text such as "60s", "5m" or "1h". The search makes as many repeats
-            as the limit allows. If one repeat would take too long, the search omits the second network of the plan,
-            then also candidates and epochs. With `plan` or `store`, it keeps all candidates and epochs of the first
-            network. A limit that is much too short for the shortest possible search usually raises a `ValueError`.
+            as the limit allows. If one repeat would take too long, the search omits the second network architecture
+            (see `Plan`), then also some candidates and epochs. With `plan` or `store`, it omits only the second network
+            architecture. A limit that is much too short for the shortest possible search usually raises a `ValueError`.
         blocks: Blocks of inputs whose importance is measured for `Search.details`, such as the inputs of one column.
             Each block is a list of indices. With None, `Search.details` is None. Only for arrays.
         clock: Time limit that the command `jaxreg search` passes. In Python, pass `budget` instead.

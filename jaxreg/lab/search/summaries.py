@@ -242,8 +242,9 @@ def repeats_needed(search: Search) -> float:
     """Return the number of repeats of the cross-validation that would make the reduction of the loss significant.
 
     The reduction is that of the search, compared with no regulariser. Its mean and its spread over the outer folds are
-    assumed to stay the same. The result exceeds the number of repeats of this search. It is infinity if 100 repeats
-    (`MOST_REPEATS`) are not enough. All repeats use the same rows, so even many repeats may not be enough.
+    assumed to stay the same. Even if the reduction is already significant, the result is above the number of repeats of
+    this search. It is infinity if 100 repeats (`MOST_REPEATS`) are not enough. All repeats use the same rows, so even
+    many repeats may not be enough.
     """
     gain, ratio = search.found.loss_gain, 1 / (search.plan.folds - 1)
     spread = gain.error / (1 / gain.n + ratio) ** 0.5
@@ -255,10 +256,10 @@ def repeats_needed(search: Search) -> float:
 
 
 def times_longer(search: Search) -> float:
-    """Return the time of a search with `repeats_needed` repeats, divided by the time of this search.
+    """Return the factor by which a search takes longer with enough repeats for a significant reduction of the loss.
 
-    The time is assumed to be proportional to the number of repeats. The result is rounded up to a whole number. It is
-    infinity if `repeats_needed` is infinity.
+    `jaxreg.lab.search.repeats_needed` returns this number of repeats. The time is assumed to be proportional to the
+    number of repeats. The result is rounded up to a whole number. It is infinity if 100 repeats are not enough.
     """
     return float(np.ceil(repeats_needed(search) / search.plan.repeats))
 
@@ -475,11 +476,12 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus the score of the networks, if some new rows equal training rows.
+    """Return the score of another model minus the networks' score, on rows of which some equal training rows.
 
     The result is a weighted mean of two differences: on rows with new inputs (`rival_gain`), and on training rows that
-    occur several times (`score_on_equal_rows`). The weight of the second difference is `equal_share`. A share of at
-    most 2 % counts as 0. A positive mean shows that the other model is better.
+    occur several times (`score_on_equal_rows`). The weight of the second difference is `equal_share`, as if this share
+    of new rows equalled training rows. A share of at most 2 % counts as 0. A positive mean shows that the other model
+    is better.
 
     Args:
         search: Result of a search with `rivals` or `any_model`.
@@ -517,9 +519,9 @@ def equal_share(search: Search) -> float:
 def score_on_equal_rows(search: Search, model: str) -> float:
     """Return the mean score of a model on those of its training rows that equal another row in inputs and target.
 
-    New rows that equal a training row would be predicted like these. For each outer fold of the first repeat, the model
-    is trained on the other folds and scored on these training rows. Folds without such rows are left out. The score is
-    the accuracy for classification, and R² for regression.
+    This is the score to expect on new rows that equal a training row. For each outer fold of the first repeat, the
+    model is trained on the other folds and scored on these training rows. Folds without such rows are left out. The
+    score is the accuracy for classification, and R² for regression.
 
     Args:
         search: Result of the search. Its `equal_share` must be above 0.
@@ -539,8 +541,9 @@ def model_score(search: Search) -> Estimate:
     """Return the score to expect from the final model on new rows: the accuracy for classification, R² for regression.
 
     The score is measured on the outer folds. For each outer fold, networks are chosen and trained without the rows of
-    this fold. With `any_model`, the final model may be of another type. A model of this type is then trained for each
-    outer fold of the first repeat, also without the rows of the fold.
+    this fold. If the search ran with `any_model`, the final model may be of another type, such as boosted trees. The
+    score is then that of models of this type. One is trained for each outer fold of the first repeat, without the rows
+    of the fold.
 
     Returns:
         Mean over the outer folds, with its standard error.
@@ -675,7 +678,8 @@ def _on_folds(search: Search, model: str) -> tuple[np.ndarray, np.ndarray]:
 def averaged(search: Search) -> int:
     """Return the number of networks that the final model averages, assuming that no training run diverged.
 
-    If the final model is of another type, the result is the number of networks in the mean that the search chose.
+    If the final model is linear or consists of trees, the result is the number of networks that the model would average
+    without `any_model=True`.
     """
     kinds = len(search.found.members)
     if search.setting.forward:
@@ -686,7 +690,7 @@ def averaged(search: Search) -> int:
 def units(search: Search, layer: str) -> int:
     """Return the number of units of a hidden layer.
 
-    The layer is one of the first network architecture. A search may also try a second one.
+    If the search tried two network architectures, the result is for the first one.
 
     Args:
         search: Result of the search.
@@ -698,7 +702,8 @@ def units(search: Search, layer: str) -> int:
 def nets(search: Search) -> int:
     """Return the number of trained networks: one per candidate and split.
 
-    Each split leaves out two folds, one fold or no fold of one repeat.
+    A split names the folds that a training run leaves out to choose or test a candidate. `Search.parts` lists all
+    splits.
     """
     return len(search.tried) * len(search.parts)
 

@@ -153,7 +153,7 @@ def share_interval(share: float, n: int, *, confidence: float = 0.95) -> tuple[f
         Lower and upper end of the interval, both between 0 and 1.
 
     Raises:
-        ValueError: If the share is not between 0 and 1, there are no units, or the confidence is not between 0 and 1.
+        ValueError: If the share is not between 0 and 1, `n` is below 1, or the confidence is not between 0 and 1.
 
     Example:
         >>> [round(end, 3) for end in share_interval(1.0, 3)]

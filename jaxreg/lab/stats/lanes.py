@@ -267,8 +267,9 @@ def differences(
         exactly 0.
 
     Raises:
-        ValueError: If `a` and `b` have different labels or dimensions. If `drop_diverged` is False and a run is not
-            finite. If all runs would be dropped. If `unit` raises an error for these values.
+        ValueError: If `a` and `b` have different labels or dimensions, none of the dimensions `over`, or several
+            entries in a dimension outside `over`. If `drop_diverged` is False and a run is not finite. If all runs
+            would be dropped.
         TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:

@@ -47,9 +47,10 @@ def one_standard_error(
 
     Args:
         values: One number per run on validation data, with a coordinate `strength` along one dimension. A larger
-            strength must mean a simpler model. A strength of NaN counts as 0. Without a coordinate `strength`, the only
-            dimension of limits is used: it contains infinity (no limit), or has a name such as `limit`, `max_norm` or
-            `radius`. A smaller limit means a simpler model. So the smallest limit within one standard error is chosen.
+            strength must mean a simpler model. A strength of NaN counts as 0. Without a coordinate `strength`, `values`
+            must have exactly one dimension of limits. Such a dimension contains infinity (no limit), or has a name such
+            as `limit`, `max_norm` or `radius`. A smaller limit means a simpler model. So the smallest limit within one
+            standard error is chosen.
         over: Name or names of the dimensions of repeated runs, the outermost first: seeds within draws are
             `("draw", "seed")`. Names that `values` lacks are ignored. The standard error is computed across the first
             dimension with several entries. Before this, the runs are averaged over the others.
@@ -171,8 +172,9 @@ def nested_choice(
             used: it contains infinity (no limit), or has a name such as `limit`, `max_norm` or `radius`.
         test: The same runs on test data.
         over: Name or names of the dimensions of repeated runs, the outermost first: seeds within draws are
-            `("draw", "seed")`. Names that `validation` lacks are ignored. A strength is chosen for each entry of the
-            first dimension with several entries. Before this, the runs are averaged over the others.
+            `("draw", "seed")`. Names that `validation` lacks are ignored. A strength is chosen for each entry of one
+            dimension: the first in this order with several entries. Before the choice, the runs are averaged over the
+            other dimensions in `over`.
         lower_is_better: True if lower values are better, False if higher values are better. By default, the names of
             the arrays decide: lower for `validation_loss` or `val_error`, higher for `val_accuracy` or `score`. If the
             arrays have no name, higher values are better. For any other name, this argument is required.

@@ -130,8 +130,8 @@ class Size:
     """Size of a case study: the numbers of seeds, draws of the data and epochs.
 
     Args:
-        seeds: Number of weight initialisations. If `Study.data` is given, all of them are used on this data, and only
-            one on each random draw. If `Study.data` is None, all of them are used on each random draw.
+        seeds: Number of weight initialisations. Without `Study.data`, all of them are used on each random draw. With
+            `Study.data`, all of them are used on this fixed data, but only the first one on each random draw.
         draws: Number of random draws of the data, from `Study.draws`.
         epochs: Number of training epochs.
 
@@ -165,8 +165,8 @@ class Study(StudyInfo):
         outputs: Function that takes the final weights of a run and returns a dict from names to numbers. The report
             shows these numbers in its table of the trained weights. Claims may be about them.
         batch_size: Number of rows per optimiser step.
-        size: Size of a full run.
-        quick: Size of a trial run.
+        size: Numbers of seeds, draws and epochs of the whole study.
+        quick: Numbers of seeds, draws and epochs of a short trial, `jaxreg run --quick`.
         published: Dict from the label of a recipe to its published accuracies on the training and the test rows of
             `data`.
         highlights: Labels of the most important recipes. The report plots the first one next to the baseline, unless it

@@ -146,8 +146,8 @@ def interval(dataset: xr.Dataset, recipe: Hashable, variable: str) -> Interval:
 def lower_is_better(variable: str) -> bool:
     """Return whether lower values of a variable are better, judged by its name.
 
-    The result is False for the name of a score, which contains a word such as `accuracy`, `f1`, `auc` or `r2`. For
-    every other name, the result is True. It is also True if the name contains a word for a loss, such as `error`.
+    The result is False if the name contains a word for a score (such as `accuracy`, `f1`, `auc` or `r2`) and no word
+    for a loss (such as `error`). Otherwise, it is True.
     """
     return directions.lower_is_better(variable) is not False
 
@@ -340,11 +340,11 @@ def margin(study: StudyResults, words: str) -> float:
 
 
 def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return the fraction of the baseline's mean loss by which a recipe lowers this loss.
+    """Return the relative reduction of the mean loss by a recipe: 0.2 for a loss 20 % below that of the baseline.
 
-    For an accuracy, return the fraction of the baseline's mean error rate (1 - accuracy) by which the recipe lowers
-    this rate. The result is negative if the recipe raises the loss or the error rate. It is NaN if the mean loss or
-    the mean error rate of the baseline is 0.
+    Let b be the mean loss of the baseline, and r the mean loss of the recipe. The result is 1 - r / b. It is negative
+    if the recipe raises the loss, and NaN if b is 0. For a variable whose name ends in "accuracy", b and r are mean
+    error rates (1 - accuracy).
     """
     ends = [mean(dataset, name, variable) for name in (recipe, baseline)]
     after, before = [1 - end for end in ends] if variable.endswith("accuracy") else ends
@@ -352,12 +352,12 @@ def reduction(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Ha
 
 
 def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashable = NONE) -> float:
-    """Return the number n in "one error in n", the errors of the baseline per error that a recipe avoids or adds.
+    """Return the number n such that a recipe avoids or adds one error for every n errors of the baseline.
 
     Let b be the mean loss of the baseline, and r the mean loss of the recipe. Then n is b / |b - r|. For a variable
-    whose name ends in "accuracy", b and r are mean error rates (1 - accuracy). For example, 15 means that the recipe
-    avoids or adds one error in 15. The sign of `reduction` tells the two cases apart. The result is infinity if b and r
-    are equal, and NaN if b is 0.
+    whose name ends in "accuracy", b and r are mean error rates (1 - accuracy). The result is infinity if b and r are
+    equal, and NaN if b is 0. `jaxreg.lab.studies.reduction` is positive if the recipe avoids errors, and negative if it
+    adds errors.
 
     Args:
         dataset: Results with the dimension `recipe`.

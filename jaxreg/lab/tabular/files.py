@@ -25,7 +25,7 @@ def read(
         file: Path that ends in .csv, .tsv, .txt, .data, .xlsx, .npz or .parquet. The file may be compressed by gzip.
         wanted: Dict from the name of each column to read to True or False. True keeps the cells as text, even if they
             look like numbers (such as the code 02134). False converts the cells to numbers if all of them are numbers
-            or missing. None reads all columns, as with False.
+            or missing. If `wanted` is None, all columns are read as with the value False.
         without: Names of columns not to read, even if they are in `wanted`.
         names: Names of all columns of a text file or sheet, in order. They replace the header row, if there is one.
 
@@ -80,8 +80,8 @@ def parsed(
         raw: Content of the file.
         name: Name of the file. Its ending determines the format. Error messages and notes contain the name.
         wanted: Dict from the name of each column to read to True or False. True keeps the cells as text, even if they
-            look like numbers. False converts the cells to numbers if all of them are numbers or missing. None reads
-            all columns, as with False.
+            look like numbers. False converts the cells to numbers if all of them are numbers or missing. If `wanted`
+            is None, all columns are read as with the value False.
         without: Names of columns not to read, even if they are in `wanted`.
         names: Names of all columns of a text file or sheet, in order. They replace the header row, if there is one.
 

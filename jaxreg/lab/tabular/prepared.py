@@ -107,7 +107,8 @@ def prepare_columns(
     """Encode the columns of a table that is already in memory. For a file, use `prepare`.
 
     Args:
-        columns: Columns of the table. Columns in `leave_out`, `groups` and `time` are removed from this object.
+        columns: Columns of the table. The function deletes the columns in `leave_out`, `groups` and `time` from this
+            dict.
         file: `Path` that names the table in error messages, such as `Path("my table")`. The file need not exist. The
             result has this path as its field `file`.
         name: Name of the target, the column to predict.

@@ -49,4 +49,4 @@ CLASSES = Task(categorical_cross_entropy, {"accuracy": categorical_accuracy}, "c
 """Classification: two or more classes, which are integers from 0. The network has one logit per class."""
 
 NUMBERS = Task(squared_error, {"rmse": root_mean_squared_error}, "squared error", "", classes=False)
-"""Regression."""
+"""Regression: targets are numbers. The network has one output per number."""
