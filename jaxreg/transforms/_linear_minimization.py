@@ -95,7 +95,7 @@ def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTra
             Optax schedules.
         tangent: If True, replace lmo(u) by the minimiser of ⟨u, z⟩ over tangent steps z. These are tangent to the set
             at the weights, and their norm is at most the radius. Use this option for spheres. The weights must lie on
-            the sphere.
+            the sphere. A group of weights is not moved if u is orthogonal to the sphere there.
 
     Returns:
         A gradient transformation. Its state counts the updates. Its `update` needs `params` and returns -lmo(u).
@@ -123,10 +123,14 @@ def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTra
 
     def change(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         moved = []
-        for end, u in zip(minimize_leaves(rule, leaves, steps, count, tangent), steps, strict=True):
+        ends = minimize_leaves(rule, leaves, steps, count, tangent)
+        for leaf, end, u in zip(leaves, ends, steps, strict=True):
             inside, x = viewed(rule, u)
             axes = rule_axes(inside, x.ndim)
             still = x == 0 if axes is None else group_norms(wide(x), axes) == 0
+            if tangent and axes is not None and not facts(rule).joint:
+                along = facts(at_rule(rule, count)).tangent(wide(leaf.array), wide(u))
+                still |= _is_rounding(viewed(rule, along)[1], x, axes)
             moved.append(jnp.where(still, 0, -end.reshape(x.shape)).reshape(u.shape))
         return moved
 
@@ -315,6 +319,12 @@ def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
         return scaled
 
     return with_constraints("relative_update", rules, change)
+
+
+def _is_rounding(along: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    # Whether a group's direction is orthogonal to the sphere, so that only rounding errors are tangent to it.
+    eps = jnp.finfo(direction.dtype).eps
+    return group_norms(wide(along), axes) <= 4 * eps * group_norms(wide(direction), axes)
 
 
 def _norms(rule: Rule, arrays: list[jax.Array]) -> list[jax.Array]:

@@ -37,6 +37,7 @@ def details(
     blocks: Sequence[Sequence[int]],
     *,
     classes: int,
+    ratio: float,
 ) -> Details:
     """Compute recall, AUC and importance of inputs. Each outer fold is predicted by networks trained on other folds.
 
@@ -48,6 +49,7 @@ def details(
         blocks: Blocks of inputs that are permuted together, such as the inputs of one column. Each block is a list of
             indices.
         classes: Number of classes; 0 for regression.
+        ratio: Number of test rows per training row of a fold, for the standard errors (see `estimate`).
     """
     added = np.zeros((len(blocks), len(splits)))
     rng = np.random.default_rng(0)
@@ -66,7 +68,7 @@ def details(
             other[:, list(block)] = other[rng.permutation(len(other))][:, list(block)]
             after = _losses(net.probabilities(other) if classes else net(other), y[few], classes)
             added[place, fold] = np.average(after - before, weights=w[few])
-    importance = [estimate(each, 1 / max(1, len(splits) - 1)) for each in added]
+    importance = [estimate(each, ratio) for each in added]
     if not classes:
         return Details(np.zeros(0), np.zeros(0), importance)
     given, y, w = (np.concatenate(each) for each in (predicted, truth, weight))

@@ -138,6 +138,19 @@ def is_forward(parts: Sequence[Split]) -> bool:
     return all(part.test == part.validation for part in parts)
 
 
+def rows_ratio(parts: Sequence[Split]) -> float:
+    """Return the number of test rows per training row of an outer fold, for `estimate`.
+
+    If each fold is predicted only from the folds before it, this is the mean over the outer folds.
+
+    Args:
+        parts: The splits, in the order of `jaxreg.lab.search.folds.nested_splits` or `forward_splits`.
+    """
+    if is_forward(parts):
+        return float(np.mean([1 / parts[place].test for place in outer_splits(parts)]))
+    return 1 / max(part.test for part in parts)
+
+
 def _inner(parts: Sequence[Split], outer: Split) -> list[tuple[int, bool]]:
     # Indices of the splits that the choice for an outer fold uses. True: it uses the loss on the fold `test`. False: it
     # uses the loss on the fold `validation`.
@@ -189,9 +202,7 @@ def nested(
         outer = OuterFolds(score[:, places], test[:, places], np.zeros((len(tried), len(places))))
     losses = np.where(diverged[:, places], np.nan, outer.loss)
     scores = np.where(diverged[:, places], np.nan, outer.score)
-    # Ratio of test rows to training rows.
-    forward = [1 / parts[place].test for place in places] if is_forward(parts) else []
-    ratio = float(np.mean(forward)) if forward else 1 / max(part.test for part in parts)
+    ratio = rows_ratio(parts)
     members = []
     for number, place in enumerate(places):
         inner = [test[:, at] if by_test else validation[:, at] for at, by_test in _inner(parts, parts[place])]

@@ -21,7 +21,7 @@ from jaxreg.lab.search.folds import FIRST, PaddedRows, Setting, Split, forward_s
 from jaxreg.lab.search.groups import Group, grouped, joined, repeat_folder, trained
 from jaxreg.lab.search.inputs import inputs_of
 from jaxreg.lab.search.means import Scales, mean_net, on_fold, on_outer_folds, scales
-from jaxreg.lab.search.nested import Nested, OuterFolds, nested, outer_splits
+from jaxreg.lab.search.nested import Nested, OuterFolds, nested, outer_splits, rows_ratio
 from jaxreg.lab.search.plan import Plan, plan_ladder, planned, planned_for, rounded, training_seconds
 from jaxreg.lab.search.rivals import LINEAR, Rivals, arrays_of, fitted, judged_rivals
 from jaxreg.lab.search.rows import _figures, _rows, check
@@ -437,7 +437,7 @@ def search(
         net = Net(arrays) if kept == LINEAR else Trees(arrays)
     told = None
     if blocks is not None:
-        told = details(picked(), splits_of, table, blocks, classes=classes)
+        told = details(picked(), splits_of, table, blocks, classes=classes, ratio=rows_ratio(parts))
     return Search(
         plan,
         setting,

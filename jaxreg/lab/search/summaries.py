@@ -29,7 +29,9 @@ from jaxreg.lab.search.nested import (
     at_least_binomial,
     differences,
     estimate,
+    is_forward,
     outer_splits,
+    rows_ratio,
     unregularised,
 )
 from jaxreg.lab.search.plan import Plan, planned_for
@@ -244,9 +246,12 @@ def repeats_needed(search: Search) -> float:
     The reduction is that of the search, compared with no regulariser. Its mean and its spread over the outer folds are
     assumed to stay the same. Even if the reduction is already significant, the result is above the number of repeats of
     this search. It is infinity if 100 repeats (`MOST_REPEATS`) are not enough. All repeats use the same rows, so even
-    many repeats may not be enough.
+    many repeats may not be enough. If later rows are predicted from earlier rows, all repeats would have the same
+    folds, and the result is infinity.
     """
-    gain, ratio = search.found.loss_gain, 1 / (search.plan.folds - 1)
+    if is_forward(search.parts):
+        return float("inf")
+    gain, ratio = search.found.loss_gain, rows_ratio(search.parts)
     spread = gain.error / (1 / gain.n + ratio) ** 0.5
     for repeats in range(search.plan.repeats + 1, MOST_REPEATS + 1):
         folds = repeats * search.plan.folds
@@ -388,7 +393,7 @@ def change_in_loss(search: Search, candidate: str) -> Estimate:
     Raises:
         ValueError: If the search has no candidate with this label.
     """
-    return estimate(-_gains(search, candidate), 1 / (search.plan.folds - 1))
+    return estimate(-_gains(search, candidate), rows_ratio(search.parts))
 
 
 def change_in_score(search: Search, candidate: str) -> Estimate:
@@ -409,7 +414,7 @@ def change_in_score(search: Search, candidate: str) -> Estimate:
     """
     scores, place = search.found.scores, _place(search, candidate)
     gains = scores[place] - scores[unregularised(search.tried, place)]
-    return estimate(gains, 1 / (search.plan.folds - 1))
+    return estimate(gains, rows_ratio(search.parts))
 
 
 def best_candidate(search: Search) -> str:
@@ -472,7 +477,7 @@ def rival_gain(search: Search, kind: str) -> Estimate:
     """
     assert search.rivals is not None
     mine = search.found.picked_scores[: search.plan.folds]
-    return estimate(differences(search.rivals.score[KINDS.index(kind)], mine), 1 / (search.plan.folds - 1))
+    return estimate(differences(search.rivals.score[KINDS.index(kind)], mine), rows_ratio(search.parts))
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
@@ -492,7 +497,7 @@ def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
     """
     assert search.rivals is not None
     each = gaps(search.rivals, search.found.picked_scores[: search.plan.folds], search.equal_rows)
-    return estimate(each[KINDS.index(kind)], 1 / (search.plan.folds - 1))
+    return estimate(each[KINDS.index(kind)], rows_ratio(search.parts))
 
 
 def best_model(search: Search) -> str:
@@ -550,7 +555,7 @@ def model_score(search: Search) -> Estimate:
     """
     if search.kept == NETS:
         return search.found.score
-    score = estimate(_on_folds(search, search.kept)[0], 1 / (search.plan.folds - 1))
+    score = estimate(_on_folds(search, search.kept)[0], rows_ratio(search.parts))
     return at_least_binomial(score, search.rows) if search.setting.task.classes else score
 
 
@@ -566,7 +571,7 @@ def model_loss(search: Search) -> Estimate:
     return (
         search.found.loss
         if search.kept == NETS
-        else estimate(_on_folds(search, search.kept)[1], 1 / (search.plan.folds - 1))
+        else estimate(_on_folds(search, search.kept)[1], rows_ratio(search.parts))
     )
 
 
@@ -604,7 +609,7 @@ def score_over_constant(search: Search, model: str | None = None) -> Estimate:
     """
     assert search.constant is not None
     scores, _ = _on_folds(search, model or search.kept)
-    return estimate(differences(scores, search.constant.score[: len(scores)]), 1 / (search.plan.folds - 1))
+    return estimate(differences(scores, search.constant.score[: len(scores)]), rows_ratio(search.parts))
 
 
 def loss_over_constant(search: Search, model: str | None = None) -> Estimate:
@@ -625,7 +630,7 @@ def loss_over_constant(search: Search, model: str | None = None) -> Estimate:
     """
     assert search.constant is not None
     _, losses = _on_folds(search, model or search.kept)
-    return estimate(differences(search.constant.loss[: len(losses)], losses), 1 / (search.plan.folds - 1))
+    return estimate(differences(search.constant.loss[: len(losses)], losses), rows_ratio(search.parts))
 
 
 def constant_score(search: Search) -> float:

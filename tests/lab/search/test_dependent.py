@@ -14,6 +14,7 @@ from jaxreg.lab.search.candidates import METHODS, candidates
 from jaxreg.lab.search.dealing import deal_groups, deal_time
 from jaxreg.lab.search.folds import Split, forward_splits, trained_on
 from jaxreg.lab.search.nested import choose, nested, outer_splits
+from jaxreg.lab.search.summaries import change_in_loss, repeats_needed
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
@@ -106,6 +107,13 @@ def test_the_score_is_that_of_the_future():
     assert mixed > 0.5
     assert ahead.found.score.mean < 0
     assert ahead.net.nets == 1
+    dealt = deal_time(time, 3)
+    each = ahead.outer.loss[1] - ahead.outer.loss[0]
+    ratios = [(dealt == fold).sum() / (dealt < fold).sum() for fold in range(3, 3 + len(each))]
+    error = np.sqrt(np.var(each, ddof=1) * (1 / len(each) + np.mean(ratios)))  # Nadeau and Bengio
+    change = change_in_loss(ahead, ahead.tried[1].shown)
+    assert (change.mean, change.error) == pytest.approx((each.mean(), error), rel=1e-6)
+    assert repeats_needed(ahead) == np.inf
 
 
 @pytest.mark.parametrize("option", ["--groups", "--time"])

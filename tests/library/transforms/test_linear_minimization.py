@@ -105,6 +105,24 @@ def test_the_steepest_step_has_the_size_of_its_set_whatever_the_gradient():
     np.testing.assert_array_equal(still["bias"], 0)
 
 
+@pytest.mark.parametrize("inputs", [1, 3, 100])
+def test_a_direction_without_a_tangent_part_moves_nothing(inputs):
+    """A unit of one weight has no direction to turn to; of more weights, rounding errors are none."""
+    weights = np.random.default_rng(0).normal(size=(inputs, 5))
+    params = {"kernel": jnp.asarray(weights / np.linalg.norm(weights, axis=0), jnp.float32)}
+    tx = jr.hyperball(jr.UnitNorm(), 0.3, tangent=True)
+    for scale in (-3.0, 1e-3, 7.0):
+        updates, _ = tx.update({"kernel": scale * params["kernel"]}, tx.init(params), params)
+        np.testing.assert_allclose(updates["kernel"], 0, atol=2e-7)
+    if inputs > 1:
+        turned = {"kernel": params["kernel"] + 1e-3 * jnp.roll(params["kernel"], 1, axis=0)}
+        updates, _ = tx.update(turned, tx.init(params), params)
+        np.testing.assert_allclose(np.linalg.norm(updates["kernel"], axis=0), 2 * np.sin(np.arctan(0.3) / 2), rtol=1e-4)
+    lost = tx.update({"kernel": params["kernel"].at[0, 0].set(jnp.nan)}, tx.init(params), params)[0]["kernel"]
+    assert np.isnan(lost[:, 0]).all()
+    assert np.isfinite(lost[:, 1:]).all()
+
+
 def test_a_norm_of_all_kernels_has_one_step_for_all():
     params = {"first": {"kernel": jnp.ones((2, 2))}, "second": {"kernel": jnp.full((1, 2), 5.0)}}
     given = {"first": {"kernel": jnp.array([[0.0, 3.0], [0.0, 0.0]])}, "second": {"kernel": jnp.array([[0.0, 4.0]])}}
