@@ -111,7 +111,7 @@ def test_the_score_is_that_of_the_future():
     each = ahead.outer.loss[1] - ahead.outer.loss[0]
     ratios = [(dealt == fold).sum() / (dealt < fold).sum() for fold in range(3, 3 + len(each))]
     error = np.sqrt(np.var(each, ddof=1) * (1 / len(each) + np.mean(ratios)))  # Nadeau and Bengio
-    change = change_in_loss(ahead, ahead.tried[1].shown)
+    change = change_in_loss(ahead, ahead.tried[1].label)
     assert (change.mean, change.error) == pytest.approx((each.mean(), error), rel=1e-6)
     assert repeats_needed(ahead) == np.inf
 

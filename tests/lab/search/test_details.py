@@ -27,7 +27,7 @@ def test_permuting_a_number_adds_twice_its_variance_to_the_squared_error():
     rows = table(lambda x: 2 * x[:, 0] + x[:, 2] + x[:, 3])
     net = linear([[2.0], [0.0], [1.0], [1.0]])
     splits = [Split(0, fold, fold) for fold in range(3)]
-    found = details([net] * 3, splits, rows, [[0], [1], [2, 3]], classes=0)
+    found = details([net] * 3, splits, rows, [[0], [1], [2, 3]], classes=0, ratio=0.5)
     first, second, both = (each.mean for each in found.importance)
     assert first == pytest.approx(2 * 4, rel=0.4)
     assert second == 0
@@ -41,7 +41,7 @@ def test_classes_are_judged_as_scikit_learn_does(classes):
     rng = np.random.default_rng(1)
     nets = [linear(rng.normal(size=(4, classes if classes > 2 else 1)) + 1) for _ in range(3)]
     splits = [Split(0, fold, fold) for fold in range(3)]
-    found = details(nets, splits, rows, [], classes=classes)
+    found = details(nets, splits, rows, [], classes=classes, ratio=0.5)
     given, y = np.zeros((90, classes)), rows.y.astype(int)
     for fold, net in enumerate(nets):
         mine = rows.folds[0] == fold
