@@ -8,7 +8,8 @@ of a network with all layers too.
 "by hand" is the shortest projection that can be written, w · min(1, 1 / ‖w‖): norms may end above the limit by
 rounding, and large weights overflow. It shows what one reduction and one product per layer cost. "bound" does the same
 with the first 32 rows in place of the norm. That is wrong, but XLA makes one function of such a sum and two or three of
-a longer one: no projection that computes a norm per kernel compiles faster.
+a longer one: no projection that computes a norm per kernel compiles faster. "together" stacks all kernels of a shape,
+projects the stack by hand, and takes it apart again.
 
     python scripts/bench/compile.py [rounds]
 """
@@ -63,6 +64,24 @@ def by_hand(rows: int | None) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
+def together() -> optax.GradientTransformation:
+    """Project the kernels of `network` by hand, those of one shape as one array."""
+
+    def update(updates: Any, state: Any, params: Any) -> tuple[Any, Any]:
+        names: dict[tuple[int, ...], list[str]] = {}
+        for name, layer in params.items():
+            names.setdefault(layer["kernel"].shape, []).append(name)
+        done = {}
+        for alike in names.values():
+            w, u = (jnp.stack([tree[name]["kernel"] for name in alike]) for tree in (params, updates))
+            there = w + u
+            steps = there * jnp.minimum(1.0, jax.lax.rsqrt(jnp.sum(jnp.square(there), axis=1, keepdims=True))) - w
+            done |= {name: updates[name] | {"kernel": step} for name, step in zip(alike, steps, strict=True)}
+        return done, state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
 def seconds_to_compile(tx: optax.GradientTransformation, params: Any, training: bool) -> tuple[float, float]:
     """Return the seconds to trace and lower one step afresh, and those that XLA takes to compile it."""
     state, x = tx.init(params), jnp.ones((8, params["layer0"]["kernel"].shape[0]))
@@ -88,6 +107,7 @@ def main(rounds: int) -> None:
         "adam": adam,
         "bound": optax.chain(adam, by_hand(rows=32)),
         "by hand": optax.chain(adam, by_hand(rows=None)),
+        "together": optax.chain(adam, together()),
         "project": optax.chain(adam, jr.project(jr.MaxNorm(1.0))),
     }
     for name, widths in WIDTHS.items():

@@ -4,7 +4,8 @@
 
 Each measurement runs in a process of its own, and those of one comparison take turns; a figure is the median of the
 rounds, and its range theirs. Compare only what one table holds: the same machine differs by a factor of two from day to
-day. `--peers` names a Python that has Keras 3.15 and JAX, in an environment of its own (see `keras_reference.py`).
+day. `--peers` names a Python that has Keras 3.15, JAX and PyTorch, in an environment of its own, such as the one that
+`scripts/test_peers` makes.
 Without parts to measure, all are; parts measured on one day go into one record.
 """
 
@@ -47,6 +48,8 @@ def one(program: str, system: str, lanes: int, steps: int, turn: int, folder: st
 
 def trainings(arguments: argparse.Namespace, folder: str) -> list[dict]:
     """The programs of each system in turn."""
+    from jaxreg.lab.sweeps.chunk_size import cores
+
     found = []
     limit = compiled_limit(folder)
     for system, steps in STEPS.items():
@@ -54,6 +57,8 @@ def trainings(arguments: argparse.Namespace, folder: str) -> list[dict]:
         if system == "MLP":
             programs |= {"C limit": LANES} if limit else {}
             programs |= {"Keras fit": 1} if arguments.peers else {}
+        if arguments.peers:
+            programs |= {"PyTorch": cores(), "PyTorch, torch.func": 16 * cores()}
         for turn in range(arguments.rounds):
             found += [one(name, system, lanes, steps, turn, folder) for name, lanes in programs.items()]
     return found
@@ -138,6 +143,10 @@ def of_trainings(found: list[dict]) -> list[str]:
         if "Keras fit" in last:
             times = of[system, STEPS[system], "Keras fit"] / of[system, STEPS[system], "sweep"]
             notes.append(f"{system}: the sweep is {times:.0f} times as fast a model as Keras's fit on its JAX backend.")
+        if "PyTorch" in last:
+            peers = [of[system, STEPS[system], name] for name in ("PyTorch", "PyTorch, torch.func")]
+            times = min(peers) / of[system, STEPS[system], "sweep"]
+            notes.append(f"{system}: the sweep is {times:.3g} times as fast a model as PyTorch, a process per core.")
     return [*lines_of(titles, rows), *(f"\n{note}" for note in notes)]
 
 
@@ -195,7 +204,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--most", type=int, default=16384, help="lanes of the largest sweep")
-    parser.add_argument("--peers", metavar="PYTHON", help="a Python that has Keras")
+    parser.add_argument("--peers", metavar="PYTHON", help="a Python that has Keras, JAX and PyTorch")
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "docs" / "benchmarks")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
@@ -207,8 +216,10 @@ def main() -> None:
     versions = {"jax": jax.__version__, "python": platform.python_version()}
     if arguments.peers:
         os.environ["JAXREG_BENCH_PEER"] = arguments.peers
-        ask = "from importlib.metadata import version; print(version('keras'))"
-        versions["keras"] = subprocess.run([arguments.peers, "-c", ask], capture_output=True, text=True).stdout.strip()
+        for peer in ("keras", "torch"):
+            ask = f"from importlib.metadata import version; print(version({peer!r}))"
+            done = subprocess.run([arguments.peers, "-c", ask], capture_output=True, text=True)
+            versions[peer] = done.stdout.strip()
 
     device = jax.devices()[0]
     record = {

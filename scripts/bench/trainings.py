@@ -1,4 +1,4 @@
-"""One way to train many lanes, timed: our sweep, an expert's vmapped scan, the machine's limit in C, Keras's `fit`.
+"""One way to train many lanes, timed: our sweep, an expert's vmapped scan, the machine's limit in C, peers.
 
     python scripts/bench/trainings.py PROGRAM SYSTEM LANES STEPS FOLDER
 
@@ -353,6 +353,30 @@ def peer(system: str, lanes: int, steps: int, folder: str) -> dict:
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()[-1])
 
 
+def in_torch(system: str, lanes: int, steps: int, folder: str, population: int = 1) -> dict:
+    """PyTorch, by the Python that `JAXREG_BENCH_PEER` names, in a process a core, each with its share of the models."""
+    import numpy as np
+
+    from jaxreg.lab.sweeps.chunk_size import cores
+
+    data, count = problem(system, POINTS).data, cores()
+    file = f"{folder}/{system}.npz"
+    np.savez(file, x=data.x_train[0], y=data.y_train[0])
+    command = [os.environ["JAXREG_BENCH_PEER"], str(Path(__file__).with_name("in_torch.py")), file, system]
+    command += map(str, (-(-lanes // count), steps, population))
+    settings = {"stdout": subprocess.PIPE, "text": True, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+    printed = [process.communicate()[0] for process in [subprocess.Popen(command, **settings) for _ in range(count)]]
+    result = max((json.loads(text.splitlines()[-1]) for text in printed), key=lambda each: each["seconds"])
+    return result | {"seconds": result["seconds"] * lanes / (-(-lanes // count) * count)}
+
+
+def in_torch_together(system: str, lanes: int, steps: int, folder: str) -> dict:
+    """The same by `torch.func`: each core trains its share at once."""
+    from jaxreg.lab.sweeps.chunk_size import cores
+
+    return in_torch(system, lanes, steps, folder, lanes // cores())
+
+
 PROGRAMS = {
     "sweep": ours,
     "sweep of a library's net": of_a_library,
@@ -360,6 +384,8 @@ PROGRAMS = {
     "by hand, all cores": on_all_cores,
     "C limit": limit,
     "Keras fit": peer,
+    "PyTorch": in_torch,
+    "PyTorch, torch.func": in_torch_together,
 }
 
 
