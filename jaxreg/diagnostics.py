@@ -173,7 +173,7 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
 
     Returns:
         A dict from pattern to penalty, a scalar. If `rules` is a single penalty, the keys are `jaxreg.KERNELS` and
-        `jaxreg.RECURRENT_KERNELS`. A kind without any leaf in the tree has no key.
+        `jaxreg.RECURRENT_KERNELS`. A key is left out if the tree has no such kernel.
 
     Raises:
         ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled strength needs `step`.

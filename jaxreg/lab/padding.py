@@ -52,9 +52,9 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
         ValueError: If there are fewer than two different widths, or a width is not a whole number of at least 1. Also
             if the models differ in the paths of their parameters or in the number of axes of a parameter. Also if the
             length of an axis changes with the width but not in proportion to it. The returned function raises if a
-            width is not in `widths`. The values of a sweep's axis of widths are checked too. A model raises when it is
-            called, if padding with zeros changes its outputs. A layer norm over units causes this error, because it
-            also counts the padded units.
+            width is not in `widths`. In a sweep over widths, this error is raised before any training. A model raises
+            when it is called, if padding with zeros changes its outputs. A layer norm over units causes this error,
+            because it also counts the padded units.
 
     Returns:
         A function from a width to a `Model`. A traced width that is not an axis of a sweep cannot be checked. If such a
@@ -99,8 +99,8 @@ def any_depth(make: Callable[[int], Model], depths: Sequence[int]) -> Callable[[
     Raises:
         ValueError: If there are fewer than two different depths, or a depth is not a whole number of at least 0. Also
             if a parameter of a model is missing in a deeper model or has another shape there. The returned function
-            raises if a depth is not in `depths`. The values of a sweep's axis of depths are checked too. A model raises
-            when it is called, if additional blocks with weights of 0 change its outputs.
+            raises if a depth is not in `depths`. In a sweep over depths, this error is raised before any training. A
+            model raises when it is called, if additional blocks with weights of 0 change its outputs.
 
     Returns:
         A function from a depth to a `Model`. A traced depth that is not an axis of a sweep cannot be checked. If such a

@@ -253,8 +253,8 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
 
     Here μ is the multiplier of the leaf, w are its weights after the optimiser step, and n is the number of these
     weights. While the penalty is above the bound, μ grows. While the penalty is below the bound, μ falls. At μ = 0, the
-    weights are not changed. After SGD with a small learning rate η, the Lagrange multiplier of the bound is
-    μ / η.
+    weights are not changed. If the optimiser is SGD with a small learning rate η, the Lagrange multiplier of the bound
+    is μ / η.
 
     During training, the penalty may exceed the bound. When the training has converged, R(w) in the first formula equals
     κ, or μ is 0 and R(w) is at most κ. The second formula then shrinks the weights. With `L2(1.0)`, it multiplies them

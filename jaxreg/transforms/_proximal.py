@@ -32,11 +32,12 @@ def proximal(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransf
 
         w ← argmin_z η · penalty(z) + ‖z - (w - ηu)‖² / 2.
 
-    After SGD, training minimises loss + penalty. `L1` and `GroupLasso` then set weights exactly to 0.
+    If the optimiser in the chain is SGD, training minimises loss + penalty. `L1` and `GroupLasso` then set weights
+    exactly to 0.
 
-    After Adam, training converges to a different point, because Adam has a separate step size per weight. To minimise
-    loss + penalty with Adam, use `jaxreg.proximal_adam`. The penalty `L2(d / 2)` after Adam is the proximal form of
-    AdamW with the decay d: w ← (w - ηu) / (1 + ηd).
+    If the optimiser is Adam, training converges to a different point, because Adam has a separate step size per weight.
+    To minimise loss + penalty with Adam, use `jaxreg.proximal_adam`. Adam with the penalty `L2(d / 2)` is the proximal
+    form of AdamW with the decay d: w ← (w - ηu) / (1 + ηd).
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Each penalty must have a proximal step.
@@ -82,8 +83,8 @@ def proximal_adam(
         argmin_z η · penalty(z) + Σ d_i (z_i - x_i)² / 2.
 
     So weight i has the step size η / d_i. Training converges to a stationary point of loss + penalty. (With
-    `jaxreg.proximal` after Adam, training converges to a different point.) For `L1`, the proximal step is a soft
-    threshold per weight. For `GroupLasso`, Newton's method computes the proximal step.
+    `jaxreg.proximal` in a chain with Adam, training converges to a different point.) For `L1`, the proximal step is a
+    soft threshold per weight. For `GroupLasso`, Newton's method computes the proximal step.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. The proximal step of each penalty must accept

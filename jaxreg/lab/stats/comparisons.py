@@ -103,10 +103,10 @@ def paired(
 
     Raises:
         ValueError: If a run is not finite and `drop_diverged` is False; the error names the run. If the dimensions or
-            labels of `a` and `b` differ. If they have no dimension of `over`, or another dimension with several
-            entries. If the confidence is not between 0 and 1. If `lower_is_better` is None, and the name of the values
-            contains no word that decides. If it is None, and the values have the name of a loss, but are negative.
-            Negative values may be losses with a changed sign.
+            labels of `a` and `b` differ. If none of the dimensions `over` is there. If a dimension outside `over` has
+            several entries. If the confidence is not between 0 and 1. If `lower_is_better` is None, and the name of the
+            values contains no word that decides. If it is None, and the values have the name of a loss, but are
+            negative. Negative values may be losses with a changed sign.
         TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:
@@ -238,10 +238,10 @@ def outperforms(
 
     Raises:
         ValueError: If a run is not finite and `drop_diverged` is False; the error names the run. If the dimensions or
-            labels of `a` and `b` differ. If they have no dimension of `over`, or another dimension with several
-            entries. If the confidence is not between 0 and 1. If `lower_is_better` is None, and the name of the values
-            contains no word that decides. If it is None, and the values have the name of a loss, but are negative.
-            Negative values may be losses with a changed sign.
+            labels of `a` and `b` differ. If none of the dimensions `over` is there. If a dimension outside `over` has
+            several entries. If the confidence is not between 0 and 1. If `lower_is_better` is None, and the name of the
+            values contains no word that decides. If it is None, and the values have the name of a loss, but are
+            negative. Negative values may be losses with a changed sign.
         TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:
@@ -290,8 +290,8 @@ def wilcoxon(
 
     Raises:
         ValueError: If a run is not finite and `drop_diverged` is False; the error names the run. If the dimensions or
-            labels of `a` and `b` differ. If they have no dimension of `over`, or another dimension with several
-            entries.
+            labels of `a` and `b` differ. If none of the dimensions `over` is there. If a dimension outside `over` has
+            several entries.
         TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:
@@ -372,7 +372,8 @@ def nadeau_bengio(
     Raises:
         ValueError: If fewer than two splits have finite runs, `n_train` or `n_test` is below 1, or the confidence is
             not between 0 and 1. If a run is not finite and `drop_diverged` is False. If the dimensions or labels of `a`
-            and `b` differ. If they have no dimension of `over`, or another dimension with several entries.
+            and `b` differ. If none of the dimensions `over` is there. If a dimension outside `over` has several
+            entries.
         TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:

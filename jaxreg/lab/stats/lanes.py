@@ -165,7 +165,7 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
             one draw.
 
     Raises:
-        ValueError: If `values` has none of the dimensions `over`, or another dimension with more than one entry.
+        ValueError: If `values` has none of the dimensions `over`. If a dimension outside `over` has several entries.
 
     Example:
         >>> unit(xr.DataArray(np.zeros((4, 3)), dims=("draw", "seed")))

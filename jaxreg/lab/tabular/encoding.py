@@ -180,9 +180,8 @@ class Encoding:
     def version(self) -> int:
         """Oldest format of model files that can store this encoding: 1 or 2.
 
-        Format 1 stores columns of plain numbers without missing cells. Other columns need format 2, which stores the
-        type of each column, such as words or dates, and marks columns with missing cells. The only exception is a
-        column of text that was loaded from a file of format 1. Format 1 can store this column again.
+        Format 1 is enough if all columns are plain numbers without missing cells, or if the encoding was loaded from a
+        file of format 1. Format 2 also stores the type of each column, such as words or dates, and missing cells.
         """
         return 1 if all(column.plain for column in self.columns) else 2
 
