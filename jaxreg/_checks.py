@@ -83,14 +83,15 @@ def check_integer(value: Any, what: str, low: int, advice: str = "") -> int:
     NumPy integers are accepted. Booleans are rejected. JAX arrays are also rejected, because they may be traced.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-        raise ValueError(f"{what} is {value!r}; expected a whole number of at least {low}{advice}")
+        form = "" if isinstance(value, int | np.integer) else ", as a Python int"
+        raise ValueError(f"{what} is {value!r}; expected a whole number of at least {low}{form}{advice}")
     return int(value)
 
 
 def refuse_class(value: object, what: str) -> None:
     """Raise if a class was passed instead of an instance. `what` names the argument in the error."""
     if isinstance(value, type):
-        raise TypeError(f"{what}: {value.__name__} is a class; expected an instance. Write {value.__name__}(...)")
+        raise TypeError(f"{what} is the class {value.__name__}; expected an instance. Write {value.__name__}(...)")
 
 
 def refuse_complex(rule: object, w: jax.Array) -> None:

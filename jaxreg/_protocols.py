@@ -376,9 +376,11 @@ def refuse_other(rule: object, expected: type[Penalty] | type[Constraint], what:
     In the error, `what` names the argument, and `instead` names the functions to which the rule can be passed.
     """
     other = Penalty if expected is Constraint else Constraint
-    if isinstance(rule, other):
+    given = rule if isinstance(rule, type) else type(rule)
+    if issubclass(given, other):
+        shown = f"the class {given.__name__}" if given is rule else repr(rule)
         raise TypeError(
-            f"{what} is {rule!r}, a {_noun(other)}; expected a {_noun(expected)}. Pass a {_noun(other)} to {instead}"
+            f"{what} is {shown}, a {_noun(other)}; expected a {_noun(expected)}. Pass a {_noun(other)} to {instead}"
         )
 
 

@@ -122,7 +122,7 @@ def solve(
 
     Raises:
         ValueError: If a number is out of range, or a strength is a schedule. Also if a pattern matches no leaf, or two
-            patterns match one leaf.
+            patterns of the same rank match one leaf.
         TypeError: If the loss does not return one real number, or a penalty has no proximal step.
 
     Example:

@@ -93,8 +93,8 @@ class Intersection(Constraint):
             )
         sets: list[Any] = []
         for part in parts:
-            refuse_class(part, "Intersection")
             refuse_other(part, Constraint, "Intersection: a part", "jaxreg.penalize")
+            refuse_class(part, "Intersection: a part")
             if not callable(part) or facts(part).joint:
                 raise TypeError(f"Intersection: a part is {part!r}; expected a constraint on a single array")
             # Flatten nested intersections: non-convex parts must be seen, and nested Dykstra rounds would multiply.

@@ -222,8 +222,9 @@ class SpectralSphere(Constraint):
         the gradient of σ₁ at `w`, with the first singular vectors u₁ and v₁ of `w`. The number μ makes z tangent, which
         means orthogonal to Θ: f(μ) = ⟨Θ, msign(direction + μ Θ)⟩ = 0. Bisection finds μ, because f never decreases.
 
-        If f jumps from below 0 to above 0 at μ, msign has two limits there: one from smaller and one from larger
-        numbers. The weighted mean of these two limits that is orthogonal to Θ then replaces msign(direction + μ Θ).
+        If f jumps from below 0 to above 0 at μ, msign(direction + ν Θ) has two limits as ν approaches μ: one from
+        below, one from above. The weighted mean of these two limits that is orthogonal to Θ then replaces
+        msign(direction + μ Θ).
         """
         if w.size == 0:
             return direction

@@ -35,9 +35,9 @@ def write_whole(file: Path, content: str | bytes) -> None:
         OSError: If the file cannot be written. An existing file is then unchanged.
     """
     if file.is_dir():
-        raise ValueError(f"{file} is a folder; expected a file, or a path that does not exist")
+        raise ValueError(f"{str(file)!r} is a folder; expected a file, or a path that does not exist")
     if file.exists() and not file.is_file():  # a rename would replace /dev/null by a file
-        raise ValueError(f"{file} is a device or a pipe; expected a regular file, or a path that does not exist")
+        raise ValueError(f"{str(file)!r} is a device or a pipe; expected a regular file, or a path that does not exist")
     file = file.resolve()  # write the target of a link, instead of replacing the link
     file.parent.mkdir(parents=True, exist_ok=True)
     _write(file, content.encode() if isinstance(content, str) else content)

@@ -88,9 +88,9 @@ def any_depth(make: Callable[[int], Model], depths: Sequence[int]) -> Callable[[
     ``x + Dense(units)(relu(Dense(units)(x)))``. A layer norm inside f is allowed. Each parameter of a model must have
     the same path and shape in all deeper models. So give the output layer a fixed name, as in the example.
 
-    A penalty or constraint acts on each layer as in the model `make(depth)`. The norms `norm/<path>` that `fit` records
-    include the kernels of the padding. These norms are 0, unless a constraint such as `UnitNorm` makes the stored
-    padding nonzero. The outputs do not depend on the stored padding.
+    A penalty or constraint acts on each layer as in the model `make(depth)`. `fit` also records a norm `norm/<path>`
+    for each kernel of the padding. Such a norm is 0, unless a constraint such as `UnitNorm` makes the stored padding
+    nonzero. The outputs do not depend on the stored padding.
 
     Args:
         make: Function that takes a depth (a number of blocks) and returns the model of that depth.

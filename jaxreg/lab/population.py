@@ -66,7 +66,8 @@ def warm_path(advance: Advance, state: Any, strengths: jax.Array) -> Any:
     Args:
         advance: Function of (state, strength) that trains and returns the new state. Each training starts from trained
             weights, so it can be short.
-        state: State before the first training. If the strengths decrease from `zeroing_strength`, use zero weights.
+        state: State before the first training. Use weights of 0 if the strengths decrease from a strength at which all
+            weights are 0 (see `jaxreg.lab.population.zeroing_strength`).
         strengths: Strengths in order: an array or a pytree of arrays.
 
     Returns:
@@ -176,7 +177,7 @@ def population_training(
         key: Random key for the changes of the strengths.
         rounds: Number of rounds; no run is replaced after the last round.
         share: Share of runs that are replaced after each round, at most one half.
-        spread: Standard deviation of the random change of a logarithm.
+        spread: Standard deviation of the random change of a strength's logarithm.
 
     Returns:
         `Survivors`: as many runs as in `state`, the lowest loss first. Their `strengths` are logarithms.
@@ -247,14 +248,14 @@ def closing_in(
     Unlike gradient descent, this search also works for a loss that is not smooth.
 
     Args:
-        loss: Function that trains one run and returns its validation loss, a scalar. Its argument is one point: a tree
-            like `met.logs`, without the leading axis.
+        loss: Function that trains one run and returns its validation loss, a scalar. Its argument is one point, the
+            logarithms of the strengths: a tree like `met.logs`, without the leading axis.
         met: Points to start with, as returned by `evaluated`. Let k be their number. Each round keeps the k best of
             all points so far.
         key: Random key for the new points.
-        spreads: Standard deviation of the random change of a logarithm, for each round.
+        spreads: Standard deviation of the random change of a strength's logarithm, one number per round.
         count: Number of new points per round. Each kept point gets an equal share of them.
-        ends: Smallest and largest logarithm. New points beyond the ends are clipped.
+        ends: Smallest and largest logarithm of a strength. New points beyond the ends are clipped.
 
     Returns:
         The k best points of all rounds, the lowest loss first.

@@ -250,7 +250,8 @@ def load_csv(folder: str | Path) -> dict[str, np.ndarray]:
     files = sorted(Path(folder).rglob("*.csv"))
     if not files:
         raise ValueError(
-            f"{folder} contains no .csv file; expected one file per weight, such as {folder}/output/kernel.csv"
+            f"the folder {str(folder)!r} contains no .csv file; expected one file per weight, such as "
+            f"{str(Path(folder) / 'output' / 'kernel.csv')!r}"
         )
     return {file.relative_to(folder).with_suffix("").as_posix(): _numbers(file) for file in files}
 

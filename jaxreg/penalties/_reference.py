@@ -76,8 +76,8 @@ class ToReference(Penalty):
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
         """Return the minimum of cost(u) + ⟨slope, u⟩ over all arrays u with cost(u) ≤ `budget`.
 
-        Here cost(u) is penalty(u - reference), with the wrapped penalty. For some wrapped penalties, such as `L1L2`,
-        their own `linear_minimum` is only a lower bound on a minimum. Then the result is only a lower bound too.
+        Here cost(u) is penalty(u - reference), with the wrapped penalty. If the wrapped penalty's own `linear_minimum`
+        returns only a lower bound, as that of `L1L2` does, this method also returns only a lower bound.
         """
         reference = jnp.asarray(self.reference, wide(slope).dtype)
         return jnp.real(jnp.vdot(slope, reference)) + self.penalty.linear_minimum(slope, budget)
@@ -139,8 +139,8 @@ class Wasserstein(Penalty):
     def prox(self, w: jax.Array, step: Number) -> jax.Array:
         """Return the proximal step: move the k-th smallest weight towards the k-th smallest reference weight.
 
-        Each weight moves by the share a / (1 + a) of this difference, with a = 2 · `step` · strength. The step size
-        must be a single number.
+        The weight moves by the share a / (1 + a) of the distance between the two, with a = 2 · `step` · strength. The
+        step size must be a single number.
         """
         refuse_steps(self, step)
         x, aims = wide(w), self._of_same_rank(w)

@@ -38,7 +38,8 @@ def penalty(params: Tree, rules: PenaltyRules, step: jax.Array | int | None = No
         step: Optimiser step at which to evaluate scheduled strengths. Needed only if there are schedules.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled strength needs `step`.
+        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf, or a scheduled strength
+            needs `step`.
         TypeError: If a rule does not return a single number.
 
     Example:
@@ -232,7 +233,8 @@ def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
         A tree like `params`. Weights already in their set are returned bit for bit.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
+        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf, or a scheduled limit
+            needs `step`.
         TypeError: If a rule changes the shape of an array.
 
     Example:
@@ -297,7 +299,8 @@ def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
+        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf, or a scheduled limit
+            needs `step`.
         TypeError: If a rule is a penalty of this package.
 
     Example:
@@ -349,7 +352,8 @@ def feasible(
         A boolean scalar.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a scheduled limit needs `step`.
+        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf, or a scheduled limit
+            needs `step`.
         TypeError: If a rule is a penalty of this package.
 
     Example:

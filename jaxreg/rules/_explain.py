@@ -135,8 +135,8 @@ def explain(
     Args:
         params: Tree of weight arrays, or of `jax.ShapeDtypeStruct`.
         rules: Penalties or constraints: a mapping from path pattern to rule, or one rule for all kernels and recurrent
-            kernels. If several patterns match a leaf, a path takes precedence over a regular expression, and a regular
-            expression over a kind such as `jaxreg.KERNELS`.
+            kernels. If several patterns match a leaf, the pattern of the highest rank applies. A path ranks above a
+            regular expression, and a regular expression above a kind such as `jaxreg.KERNELS`.
         strict: If True, raise an error if the axes of a rule are ambiguous, or if a leaf with two or more axes has no
             rule.
         penalties: Rules for `jaxreg.penalize`.
@@ -148,9 +148,9 @@ def explain(
         The table. Print it, or iterate over its rows.
 
     Raises:
-        ValueError: If a pattern matches no leaf. If two patterns of the same precedence match one leaf, such as two
-            regular expressions. If a leaf with a rule does not contain floating-point numbers. If an axis is out of
-            range. If `strict` is True, and axes are ambiguous or a leaf with two or more axes has no rule.
+        ValueError: If a pattern matches no leaf. If two patterns of the same rank match one leaf, such as two regular
+            expressions. If a leaf with a rule does not contain floating-point numbers. If an axis is out of range. If
+            `strict` is True, and axes are ambiguous or a leaf with two or more axes has no rule.
         TypeError: If the rules are neither a callable nor a mapping of callables. If rules are given both as `rules`
             and by name, or not at all. If `constraints` contains a penalty, or another named set contains a constraint.
 

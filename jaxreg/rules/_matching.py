@@ -153,8 +153,8 @@ def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
     If a rule has no `axis` of its own, its `axis` becomes the fan-in axes of the leaf.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns match one leaf, or a leaf with a rule does not contain
-            floating-point numbers.
+        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf, or a leaf with a rule
+            does not contain floating-point numbers.
         TypeError: If the rules are neither a callable nor a mapping of callables.
     """
     return [(match.leaf, match.rule) for match in matches(params, rules)]
@@ -202,14 +202,18 @@ def refuse_others(rules: Rules, expected: type[Penalty] | type[Constraint], name
         name: Name of the function, without `jaxreg.`.
         instead: Functions or arguments that accept rules of the other class. The error names them.
     """
-    refuse_no_rules(rules, f"jaxreg.{name}: ")
     for pattern, rule in rules.items() if isinstance(rules, Mapping) else [(None, rules)]:
         place = "the rule" if pattern is None else f"the rule for {_shown(pattern)}"
-        refuse_other(innermost(rule), expected, f"jaxreg.{name}: {place}", instead)
+        inside = rule if isinstance(rule, type) else innermost(rule)
+        refuse_other(inside, expected, f"jaxreg.{name}: {place}", instead)
+    refuse_no_rules(rules, f"jaxreg.{name}: ", f"a {expected.__name__.lower()}")
 
 
-def refuse_no_rules(rules: Rules, where: str = "") -> None:
-    """Raise an error unless `rules` is a callable or a mapping of callables. The error begins with `where`."""
+def refuse_no_rules(rules: Rules, where: str = "", expected: str = "a penalty, a constraint") -> None:
+    """Raise an error unless `rules` is a callable or a mapping of callables.
+
+    The error begins with `where`, and names the `expected` rules.
+    """
     if not isinstance(rules, Mapping):
         refuse_class(rules, f"{where}the rule")
         if not callable(rules):
@@ -223,8 +227,8 @@ def refuse_no_rules(rules: Rules, where: str = "") -> None:
         refuse_class(rule, f"{where}the rule for {_shown(pattern)}")
         if not callable(rule):
             raise TypeError(
-                f"{where}the rule for {_shown(pattern)} is {rule!r}; expected a penalty, a constraint or a function of "
-                f"an array{_of_several(rule)}"
+                f"{where}the rule for {_shown(pattern)} is {rule!r}; expected {expected} or a function of an array"
+                f"{_of_several(rule)}"
             )
 
 

@@ -95,8 +95,8 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     Raises:
         TypeError: If `tx` has no `init` and `update`, or a leaf of `params` is not an array. Also if the `update` needs
             more than gradients, state and parameters, as in a line search.
-        ValueError: If a path pattern matches no leaf, or two patterns match one leaf. The patterns of the
-            transformations in the chain are checked, too.
+        ValueError: If a path pattern matches no leaf, or two patterns of the same rank match one leaf (see
+            `jaxreg.explain`). The patterns of the transformations in the chain are checked, too.
 
     Example:
         The second chain has a mistake. `optax.adam` has already applied the negative learning rate. The gradient of the

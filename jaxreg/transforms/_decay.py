@@ -51,8 +51,8 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
-            missing.
+        ValueError: At `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+            `jaxreg.explain`). At `update`, if `params` is missing.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr, optax
@@ -206,8 +206,8 @@ def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformat
         `params`.
 
     Raises:
-        ValueError: If `memory` is below 0 or above 1. At `init`, if a pattern matches no leaf or two patterns match one
-            leaf. At `update`, if `params` is missing.
+        ValueError: If `memory` is below 0 or above 1. At `init`, if a pattern matches no leaf, or two patterns of the
+            same rank match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
 
     Example:
         The mean starts at 0 in this example, because `init` gets weights of 0.

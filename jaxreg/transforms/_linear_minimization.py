@@ -23,7 +23,7 @@ import optax
 from jaxreg._checks import check_number
 from jaxreg._groups import group_norms
 from jaxreg._hyperparameters import Number, rate_at
-from jaxreg._precision import wide
+from jaxreg._precision import eps, wide
 from jaxreg._protocols import ConstraintRules, Rule, facts
 from jaxreg.constraints._spheres import tree_norm
 from jaxreg.rules._evaluate import at_rule, minimize_leaves
@@ -55,8 +55,8 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
-            missing.
+        ValueError: At `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+            `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule has no `lmo`.
 
     Example:
@@ -101,8 +101,8 @@ def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTra
         A gradient transformation. Its state counts the updates. Its `update` needs `params` and returns -lmo(u).
 
     Raises:
-        ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
-            missing.
+        ValueError: At `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+            `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule has no `lmo`.
 
     Example:
@@ -196,8 +196,8 @@ def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
-            missing.
+        ValueError: At `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+            `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule acts on single weights, such as `Box`.
 
     Example:
@@ -238,8 +238,8 @@ def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTrans
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: If `outward` is not from 0 to 1. At `init`, if a pattern matches no leaf or two patterns match one
-            leaf. At `update`, if `params` is missing.
+        ValueError: If `outward` is not from 0 to 1. At `init`, if a pattern matches no leaf, or two patterns of the
+            same rank match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule acts on single weights, such as `Box`.
 
     Example:
@@ -290,8 +290,8 @@ def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
-            missing.
+        ValueError: At `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+            `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule acts on single weights, such as `Box`.
 
     Example:
@@ -323,8 +323,7 @@ def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
 
 def _is_rounding(along: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     # Whether a group's direction is orthogonal to the sphere, so that only rounding errors are tangent to it.
-    eps = jnp.finfo(direction.dtype).eps
-    return group_norms(wide(along), axes) <= 4 * eps * group_norms(wide(direction), axes)
+    return group_norms(wide(along), axes) <= 4 * eps(direction.dtype) * group_norms(wide(direction), axes)
 
 
 def _norms(rule: Rule, arrays: list[jax.Array]) -> list[jax.Array]:

@@ -27,8 +27,8 @@ def penalize(rules: PenaltyRules) -> optax.GradientTransformation:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches no leaf or two patterns match one leaf. At `update`, if `params` is
-            missing.
+        ValueError: At `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+            `jaxreg.explain`). At `update`, if `params` is missing.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxreg as jr, optax

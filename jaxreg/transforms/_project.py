@@ -29,8 +29,8 @@ def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformat
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: If `every` is below 1. At `init`, if a pattern matches no leaf, or two patterns match one leaf. At
-            `update`, if `params` is missing.
+        ValueError: If `every` is below 1. At `init`, if a pattern matches no leaf, or two patterns of the same rank
+            match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr, optax
@@ -41,7 +41,7 @@ def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformat
         [0.6 0.8]
     """
     advice = ' (with optax.inject_hyperparams, pass static_args=("every",))'
-    every = check_integer(every, "jaxreg.project: every", 1, advice)
+    every = check_integer(every, "jaxreg.project: `every`", 1, advice)
 
     def change(rule: Rule, leaves: list[Leaf], updates: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         def landed() -> list[jax.Array]:

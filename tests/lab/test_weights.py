@@ -387,7 +387,7 @@ def test_weights_go_back_into_keras_as_the_page_says(network):
     model = linen(Cells(nn.OptimizedLSTMCell, "lstm") if network == "lstm" else MLP(hidden=7, outputs=2), x.shape[1:])
     params = weights.from_keras(jax.eval_shape(model.init, jax.random.key(0)), theirs)
     variables = [Variable(path) for path in theirs]
-    exec(inspect.cleandoc(lines), {"params": params, "keras_model": SimpleNamespace(weights=variables)})
+    exec(inspect.cleandoc(lines), {"params": params, "keras_model": SimpleNamespace(trainable_weights=variables)})
     for variable in variables:
         np.testing.assert_array_equal(variable.value, theirs[variable.path])
 

@@ -142,7 +142,7 @@ def test_whole_numbers_of_numpy_are_whole_numbers(every):
 
 @pytest.mark.parametrize("every", [True, 0, 2.0, "2", None])
 def test_what_is_no_whole_number_is_refused(every):
-    with pytest.raises(ValueError, match=rf"every is {every!r}; expected a whole number of at least 1"):
+    with pytest.raises(ValueError, match=rf"`every` is {every!r}; expected a whole number of at least 1"):
         jr.project(jr.NonNeg(), every=every)
 
 

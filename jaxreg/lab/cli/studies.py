@@ -37,7 +37,7 @@ def run(
     """
     for name, number in size.items():
         if number < 1:  # before the seconds that imports take
-            raise ValueError(f"{name} is {number}; expected a whole number of at least 1")
+            raise ValueError(f"--{name} is {number}; expected a whole number of at least 1")
     from jaxreg.lab.report.compose import beside, write
     from jaxreg.lab.report.provenance import Source
     from jaxreg.lab.report.terminal import print_source, print_verdict
@@ -55,7 +55,7 @@ def run(
     for study in studies:
         if not any(NONE in arm.labels() for arm in study.arms):
             raise ValueError(
-                f"study {study.name} has no baseline to compare with. Add Arm({NONE!r}, Recipe)"
+                f"study {study.name!r} has no baseline to compare with. Add Arm({NONE!r}, Recipe)"
                 " or a strength that has no effect: 0 for a penalty, infinity for a constraint"
             )
     sizes = [dataclasses.replace(study.quick if quick else study.size, **size) for study in studies]

@@ -54,12 +54,14 @@ def forest(
     """
     ax = axes(ax)
     values = np.asarray(changes, dtype=np.float64)
-    if values.shape != (len(labels), 3) or (rows and len(rows) != len(labels)):
-        given = f" and `rows` has length {len(rows)}" if rows else ""
-        wanted = f", and `rows` of length {len(labels)}" if rows else ""
+    if values.shape != (len(labels), 3):
         raise ValueError(
-            f"forest: there are {len(labels)} labels, but `changes` has shape {values.shape}{given}; expected "
-            f"shape ({len(labels)}, 3), with mean, lower end and upper end of each change{wanted}"
+            f"forest: there are {len(labels)} labels, but `changes` has shape {values.shape}; expected shape "
+            f"({len(labels)}, 3), with mean, lower end and upper end of each change"
+        )
+    if rows and len(rows) != len(labels):
+        raise ValueError(
+            f"forest: there are {len(labels)} labels, but `rows` has length {len(rows)}; expected length {len(labels)}"
         )
     rows = list(rows) or list(map(float, range(len(labels))))
     known = np.append(values[np.isfinite(values)], 0.0)

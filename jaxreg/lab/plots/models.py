@@ -139,11 +139,12 @@ def weight_histograms(
     ax = axes(ax)
     sides = [np.asarray(w, dtype=np.float64).ravel() for w in (before, after)]
     for name, w in zip(names, sides, strict=True):
-        if not w.size or not np.isfinite(w).all():
-            found = f"has {int((~np.isfinite(w)).sum())} non-finite weights of {w.size}" if w.size else "is empty"
+        if not w.size:
+            raise ValueError(f"the array {name!r} is empty; expected at least one weight")
+        if wrong := int((~np.isfinite(w)).sum()):
             raise ValueError(
-                f"the array {name!r} {found}; expected at least one weight, and only finite weights. Plot "
-                "a model that did not diverge"
+                f"the array {name!r} has NaN or infinity in {wrong} of its {w.size} weights; expected only finite "
+                "weights. Plot a model that did not diverge"
             )
     kept = [w[w != 0] for w in sides]
     count = int(np.clip(np.sqrt(max(w.size for w in kept)), 8, 60))

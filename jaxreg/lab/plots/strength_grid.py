@@ -108,7 +108,8 @@ def _frame(ax: Axes, xs: np.ndarray, ys: np.ndarray, chosen: tuple[Any, Any]) ->
     )
     if not (columns.size and rows.size):
         raise ValueError(
-            f"`chosen` is {chosen}; expected a pair (x, y), with x from {xs.tolist()} and y from {ys.tolist()}"
+            f"`chosen` is {chosen}; expected a pair (x, y), where x is one of the values {xs.tolist()} and y is one of "
+            f"the values {ys.tolist()}"
         )
     corner = (float(columns[0]), float(rows[0]))
     ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=VERMILION, linewidth=2.5, label="chosen", zorder=3))

@@ -96,7 +96,8 @@ def strength_path(
             differ only before the first underscore, the legend shows the words before it, such as "train" and "val" for
             `train_loss` and `val_loss`. Otherwise, it shows "train" and "test".
         name: Name of the method in the legend.
-        chosen: Value of the coordinate to mark with a vertical line: 0 or infinity for the baseline.
+        chosen: Value of the coordinate to mark with a vertical line. To mark the baseline, pass 0, or infinity if the
+            coordinate is a limit.
         colours: Colours of the training and the test curve. By default, both curves have the next unused colour.
         xlabel: Label of the horizontal axis; made from `x` if empty.
         ylabel: Label of the vertical axis; made from the name of the values if empty.
@@ -107,10 +108,10 @@ def strength_path(
 
     Raises:
         ValueError: If there is no numeric coordinate `x` along one dimension. If a value of the coordinate is repeated.
-            If a value is not allowed: a negative value of "strength", NaN in a dimension, minus infinity, or a value of
-            at most 0 beside infinity. If the values have a coordinate `method` with several methods besides that of the
-            baseline. If a further dimension, such as the epoch, has several entries; select one entry first. If the
-            value `chosen` is not plotted.
+            If a value is not allowed: a negative value of "strength", NaN if the coordinate is a dimension, minus
+            infinity, or a value of at most 0 if another value is infinity. If the values have a coordinate `method`
+            that names several methods, not counting the baseline's. If a further dimension, such as the epoch, has
+            several entries; select one entry first. If the value `chosen` is not plotted.
 
     Example:
         The baseline of strength 0 is drawn without an entry in the legend.
@@ -164,7 +165,8 @@ def sparsity_path(
         zeros: Shares between 0 and 1, one number per run. The array has the coordinate that `x` names, along one
             dimension. Repeated runs lie along `draw` and `seed`. Either of these two dimensions may be missing.
         name: Name of the weights or the method in the legend.
-        chosen: Value of the coordinate to mark with a vertical line: 0 or infinity for the baseline.
+        chosen: Value of the coordinate to mark with a vertical line. To mark the baseline, pass 0, or infinity if the
+            coordinate is a limit.
         colour: Colour of the line and its band; the next unused colour if empty.
         x: Name of the coordinate on the horizontal axis.
 
@@ -232,7 +234,10 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
         strength = np.nan_to_num(strength, nan=0.0, posinf=np.inf, neginf=-np.inf)
     off = np.inf if np.isposinf(strength).any() else 0.0
     if off and (strength <= 0).any():
-        raise ValueError(f"the values of {x!r} are {strength.tolist()}; expected positive limits beside infinity")
+        raise ValueError(
+            f"the values of {x!r} are {strength.tolist()}; expected each value to be a positive number or infinity, "
+            "because values that include infinity are limits"
+        )
     strength = np.where(np.isposinf(strength), 0.0, strength)
     _check(values, strength, x)
     lanes = as_lanes(values, dim)
@@ -337,8 +342,8 @@ def _check(values: xr.DataArray, strength: np.ndarray, x: Hashable) -> None:
         if len(methods) > 1:
             found = f"the values are from several methods, {sorted(map(str, methods))}"
         raise ValueError(
-            f"{found}; expected a single method, and each {x!r} only once. Select one method and the baseline, e.g. "
-            f".sel({values[x].dims[0]}=values.method.isin(['none', 'L2']))"
+            f"{found}; expected one method besides the baseline, and each {x!r} only once. Select one method and the "
+            f"baseline, e.g. .sel({values[x].dims[0]}=values.method.isin(['none', 'L2']))"
         )
 
 

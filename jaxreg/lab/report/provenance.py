@@ -127,8 +127,8 @@ def opened(folders: Sequence[Path], baseline: Any = BY_NAME) -> dict[Path, Sourc
         )
     if any(studies) and baseline is not BY_NAME:
         raise ValueError(
-            f"`baseline` is {baseline!r}, but {folders[0]} holds a case study, which has its own baseline. Leave out "
-            "`baseline`"
+            f"`baseline` is {baseline!r}, but {str(folders[0])!r} holds a case study, which has its own baseline. "
+            "Leave out `baseline`"
         )
     names = [re.sub(r"\W", "_", folder.resolve().name) for folder in folders]
     names = [name if name.isidentifier() else f"_{name}" for name in names]

@@ -308,7 +308,7 @@ def candidates(
         ValueError: If a name is not in `METHODS`.
     """
     if unknown := [name for name in methods if name not in METHODS]:
-        raise ValueError(f"there is no method {unknown[0]!r}; expected one or more of {', '.join(METHODS)}")
+        raise ValueError(f"there is no method {unknown[0]!r}; expected one or more of {', '.join(map(repr, METHODS))}")
     first, step = (1, 2) if quick else (0, 1)
     tried = [Candidate(NONE, None, 0.0, Knobs())]
     for method, (factors, strengths) in PULLS.items():

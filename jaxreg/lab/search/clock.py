@@ -192,7 +192,8 @@ class Clock:
             plan = ends[-1][0]
         raise TooShortError(
             f"the budget of {self.budget:g} s is too short: a search with one repeat takes about {least:.0f} s on this "
-            f"machine. Use {self.option.format(math.ceil(SPARE * least))}",
+            f"machine, and a budget needs a margin of {100 * (SPARE - 1):.0f} %. Use "
+            f"{self.option.format(math.ceil(SPARE * least))}",
             plan,
         )
 

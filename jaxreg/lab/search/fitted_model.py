@@ -289,9 +289,13 @@ def load(file: Path | str) -> FittedModel:
     """
     file = Path(file)
     if file.is_dir():
-        raise ValueError(f"{file} is a folder; expected the file of a model, such as {file / 'model.safetensors'}")
+        raise ValueError(
+            f"{str(file)!r} is a folder; expected the file of a model, such as {str(file / 'model.safetensors')!r}"
+        )
     if not file.exists():
-        raise FileNotFoundError(f"there is no file {file}; expected a model written by jaxreg search, or its folder")
+        raise FileNotFoundError(
+            f"there is no file {str(file)!r}; expected a model written by jaxreg search, or its folder"
+        )
     try:
         with safetensors.safe_open(file, "numpy") as opened:
             header = opened.metadata() or {}

@@ -62,14 +62,14 @@ class Plan:
                 f"`hidden` is {self.hidden!r}; expected the number of units of each hidden layer, such as (32, 16)"
             )
         for units in layers:
-            check_integer(units, "hidden", 1)
+            check_integer(units, "`hidden`", 1)
         if self.hidden is not None:
             object.__setattr__(self, "hidden", tuple(map(int, layers)))
         for name, least in (("epochs", 1), ("folds", 3), ("repeats", 1)):
             value = getattr(self, name)
             if value is None and name == "epochs":
                 continue
-            check_integer(value, name, least)
+            check_integer(value, f"`{name}`", least)
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"`seed` is {self.seed!r}; expected a whole number from 0 to 2147483647")
         if not isinstance(self.learning_rate, int | float | np.number) or not 0 < self.learning_rate < np.inf:

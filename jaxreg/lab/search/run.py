@@ -55,7 +55,7 @@ class Search:
         plan: Methods, folds, repeats and epochs.
         setting: Static settings of the training runs with the first network architecture.
         tried: All candidates. A candidate is a method with a strength, for one network architecture.
-        parts: The splits of the cross-validation. Each split names the folds that a training run leaves out.
+        parts: The splits of the cross-validation. Each split contains the folds that a training run leaves out.
         lanes: Results of all training runs: name of a result -> array. The first two axes of each array are the
             candidates in `tried` and the splits in `parts`. Learning curves, such as `test_loss`, have a third axis:
             the recorded epochs. `diverged_at` has one number per run: -1, or the epoch at which the run diverged.
@@ -253,7 +253,8 @@ def search(
         A `Search`. It contains the fitted model and the scores.
 
     Example:
-        `found.found.score` is the R² of the networks on the outer folds, with its standard error.
+        The variable `found` is the returned `Search`, which has a field of the same name. So `found.found.score` is the
+        R² of the networks on the outer folds, with its standard error.
 
         >>> import numpy as np, pandas as pd
         >>> from jaxreg.lab.search import Plan, search
@@ -272,7 +273,10 @@ def search(
     if isinstance(x, str | Path):
         raise ValueError(f"`x` is {str(x)!r}; expected a data frame or an array. Read a file with pandas.read_csv")
     if not isinstance(clock, Clock | None):
-        raise ValueError(f"`clock` is {clock!r}; expected None. To set a time limit, pass budget={clock!r}")
+        raise ValueError(
+            f"`clock` is {clock!r}; expected None, because `clock` is internal: only the command `jaxreg search` "
+            f"passes it. To set a time limit, pass budget={clock!r}"
+        )
     limit = seconds(budget)
     if limit is not None and (other := "clock" if clock is not None else "folds" if folds is not None else ""):
         raise ValueError(f"both budget and {other} are given; expected only one. Remove budget or {other}")
@@ -482,9 +486,11 @@ def _check_frame(**given: Any) -> None:
     for name, value in given.items():
         if name in ("groups", "time"):
             if not isinstance(value, str | None):
-                raise ValueError(f"{name} is a {type(value).__name__}; expected the name of a column of the data frame")
+                raise ValueError(
+                    f"`{name}` is a {type(value).__name__}; expected the name of a column of the data frame"
+                )
         elif value is not None:
-            raise ValueError(f"{name} is only for arrays, but a data frame is given. Remove {name}, or pass arrays")
+            raise ValueError(f"`{name}` is only for arrays, but a data frame is given. Remove `{name}`, or pass arrays")
 
 
 def _apart(*, groups: Any, time: Any, rows: int) -> np.ndarray | None:
@@ -494,7 +500,9 @@ def _apart(*, groups: Any, time: Any, rows: int) -> np.ndarray | None:
             continue
         values = np.asarray(given)
         if values.shape != (rows,):
-            raise ValueError(f"{name} has shape {values.shape}, but there are {rows} rows; expected one value per row")
+            raise ValueError(
+                f"`{name}` has shape {values.shape}, but there are {rows} rows; expected one value per row"
+            )
         return np.unique(values, return_inverse=True)[1].ravel()
     return None
 

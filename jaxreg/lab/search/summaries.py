@@ -91,14 +91,17 @@ def open_search(folder: Path | str) -> Search:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}; expected the folder that `jaxreg search` wrote")
+        raise FileNotFoundError(f"there is no folder {str(folder)!r}; expected the folder that `jaxreg search` wrote")
     if not (folder / "plan.json").exists():
         raise FileNotFoundError(
-            f"{folder} has no plan.json; expected the folder that `jaxreg search` wrote. The `store` of `search` has "
-            "only training runs: to keep a search from Python, use pickle.dump"
+            f"the folder {str(folder)!r} has no plan.json; expected a folder that the command `jaxreg search` wrote. "
+            "The Python function `search` writes only training runs to its folder `store`. To save the result of this "
+            "function, use pickle.dump"
         )
     if not (folder / "verdict.json").exists():
-        raise FileNotFoundError(f"the search in {folder} is unfinished. Run the same command again to finish it")
+        raise FileNotFoundError(
+            f"the search in the folder {str(folder)!r} is unfinished. Run the same command again to finish it"
+        )
     plan, verdict = (json.loads((folder / name).read_text("utf-8")) for name in ("plan.json", "verdict.json"))
     kept = Plan(**plan["plan"])
     model = load(folder / "model.safetensors")
@@ -244,10 +247,10 @@ def repeats_needed(search: Search) -> float:
     """Return the number of repeats of the cross-validation that would make the reduction of the loss significant.
 
     The reduction is that of the search, compared with no regulariser. Its mean and its spread over the outer folds are
-    assumed to stay the same. Even if the reduction is already significant, the result is above the number of repeats of
-    this search. It is infinity if 100 repeats (`MOST_REPEATS`) are not enough. All repeats use the same rows, so even
-    many repeats may not be enough. If later rows are predicted from earlier rows, all repeats would have the same
-    folds, and the result is infinity.
+    assumed to stay the same. Only numbers above that of this search are tried, even if the reduction is already
+    significant. The result is infinity if 100 repeats (`MOST_REPEATS`) are not enough. All repeats use the same rows,
+    so even many repeats may not be enough. If later rows are predicted from earlier rows, all repeats would have the
+    same folds, and the result is infinity.
     """
     if is_forward(search.parts):
         return float("inf")
@@ -280,7 +283,7 @@ def importance(search: Search, column: str) -> Estimate:
         column: Name of the column.
 
     Returns:
-        Mean over these folds, with its standard error.
+        Mean over the outer folds of the first repeat, with its standard error.
 
     Raises:
         ValueError: If the table has no such input column, or the importances were not measured. Only the command
@@ -481,7 +484,7 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus the networks' score, on rows of which some equal training rows.
+    """Return the score of another model minus the networks' score, on new rows including copies of training rows.
 
     The result is a weighted mean of two differences: on rows with new inputs (`rival_gain`), and on training rows that
     occur several times (`score_on_equal_rows`). The weight of the second difference is `equal_share`, as if this share
@@ -522,11 +525,12 @@ def equal_share(search: Search) -> float:
 
 
 def score_on_equal_rows(search: Search, model: str) -> float:
-    """Return the mean score of a model on those of its training rows that equal another row in inputs and target.
+    """Return the mean score of a model on duplicate training rows: rows that occur several times in the table.
 
-    This is the score to expect on new rows that equal a training row. For each outer fold of the first repeat, the
-    model is trained on the other folds and scored on these training rows. Folds without such rows are left out. The
-    score is the accuracy for classification, and R² for regression.
+    Duplicate rows have equal inputs and equal targets. The result is the score to expect on new rows that equal a
+    training row. For each outer fold of the first repeat, the model is trained on the other folds and scored on their
+    duplicate rows. If they have none, the fold is left out. The score is the accuracy for classification, and R² for
+    regression.
 
     Args:
         search: Result of the search. Its `equal_share` must be above 0.
@@ -595,8 +599,8 @@ def score_range(search: Search) -> ScoreRange:
 def score_over_constant(search: Search, model: str | None = None) -> Estimate:
     """Return the score of a model minus the score of a constant prediction, on the outer folds.
 
-    The constant prediction is the most frequent class of the training rows. For regression, it is the mean of the
-    target over these rows. A positive mean shows that the model is better.
+    A positive mean difference shows that the model is better. The constant prediction is the most frequent class of the
+    training rows. For regression, it is the mean of the target over these rows.
 
     Args:
         search: Result of the search.
@@ -615,9 +619,9 @@ def score_over_constant(search: Search, model: str | None = None) -> Estimate:
 def loss_over_constant(search: Search, model: str | None = None) -> Estimate:
     """Return the reduction of the loss by a model: the loss of a constant prediction minus the loss of the model.
 
-    The constant prediction gives each class its share of the training rows as probability. For regression, it is the
-    mean of the target over these rows. A positive mean shows that the model is better. The losses are those on the
-    outer folds.
+    A positive mean reduction shows that the model is better. The losses are those on the outer folds. The constant
+    prediction gives each class its share of the training rows as probability. For regression, it is the mean of the
+    target over these rows.
 
     Args:
         search: Result of the search.
@@ -683,8 +687,8 @@ def _on_folds(search: Search, model: str) -> tuple[np.ndarray, np.ndarray]:
 def averaged(search: Search) -> int:
     """Return the number of networks that the final model averages, assuming that no training run diverged.
 
-    If the final model is linear or consists of trees, the result is the number of networks that the model would average
-    without `any_model=True`.
+    If the final model is linear or consists of trees, it averages no networks. The result is then the number for the
+    same search without `any_model=True`.
     """
     kinds = len(search.found.members)
     if search.setting.forward:
@@ -707,8 +711,8 @@ def units(search: Search, layer: str) -> int:
 def nets(search: Search) -> int:
     """Return the number of trained networks: one per candidate and split.
 
-    A split names the folds that a training run leaves out to choose or test a candidate. `Search.parts` lists all
-    splits.
+    A split is one choice of the folds that a training run leaves out. A candidate is chosen or tested on these folds.
+    `Search.parts` lists all splits.
     """
     return len(search.tried) * len(search.parts)
 
@@ -716,7 +720,7 @@ def nets(search: Search) -> int:
 def _place(search: Search, candidate: str) -> int:
     labels = [each.label for each in search.tried]
     if candidate not in labels:
-        raise ValueError(f"there is no candidate {candidate!r}; expected one of {', '.join(labels)}")
+        raise ValueError(f"there is no candidate {candidate!r}; expected one of {', '.join(map(repr, labels))}")
     return labels.index(candidate)
 
 

@@ -360,8 +360,9 @@ def nadeau_bengio(
         b: Baseline, on the same splits.
         n_train: Number of training rows per split.
         n_test: Number of test rows per split.
-        over: Name or names of the dimensions along which there are runs, the dimension of the splits first. The other
-            runs of a split, such as its seeds, are averaged. A dimension with a single entry does not count.
+        over: Name or names of the dimensions along which there are runs, outermost first. All of them are averaged
+            except the first one with several entries, which is the dimension of the splits. By default, the seeds of
+            each draw are averaged.
         drop_diverged: If True, pairs of runs in which `a` or `b` is not finite are dropped. If False, such a pair
             raises an error.
         confidence: Confidence level of the interval, between 0 and 1.

@@ -172,9 +172,9 @@ def nested_choice(
             used: it contains infinity (no limit), or has a name such as `limit`, `max_norm` or `radius`.
         test: The same runs on test data.
         over: Name or names of the dimensions of repeated runs, the outermost first: seeds within draws are
-            `("draw", "seed")`. Names that `validation` lacks are ignored. A strength is chosen for each entry of one
-            dimension: the first in this order with several entries. Before the choice, the runs are averaged over the
-            other dimensions in `over`.
+            `("draw", "seed")`. Names that `validation` lacks are ignored. A strength is chosen for each entry of the
+            first dimension in `over` that has several entries, such as each draw. Before the choice, the runs are
+            averaged over the other dimensions in `over`.
         lower_is_better: True if lower values are better, False if higher values are better. By default, the names of
             the arrays decide: lower for `validation_loss` or `val_error`, higher for `val_accuracy` or `score`. If the
             arrays have no name, higher values are better. For any other name, this argument is required.

@@ -72,10 +72,17 @@ def kaplan_meier(times: np.ndarray, observed: np.ndarray, *, confidence: float =
     """
     check_confidence(confidence)
     x, event = np.asarray(times, dtype=np.float64), np.asarray(observed, dtype=bool)
-    if x.ndim != 1 or not x.size or x.shape != event.shape or not np.isfinite(x).all():
+    if x.ndim != 1 or x.shape != event.shape:
         raise ValueError(
-            f"`times` has shape {x.shape} and `observed` has shape {event.shape}; expected one finite time and one "
-            "boolean per run. For a run without an event, give the time at which the run ended"
+            f"`times` has shape {x.shape} and `observed` has shape {event.shape}; expected two one-dimensional arrays "
+            "of equal length, with one time and one boolean per run"
+        )
+    if not x.size:
+        raise ValueError("`times` and `observed` are empty; expected at least one run")
+    if not np.isfinite(x).all():
+        raise ValueError(
+            f"{int((~np.isfinite(x)).sum())} of {x.size} `times` are NaN or infinite; expected one finite time per "
+            "run. For a run without an event, give the time at which the run ended"
         )
     ends, place = np.unique(x, return_inverse=True)
     ended = np.bincount(place, minlength=len(ends))

@@ -201,7 +201,8 @@ def open_study(folder: Path) -> StudyResults:
         record = Record(**fields | {"arms": arms, "claims": claims})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{folder} holds no readable case study ({error}). Run a study into this folder first"
+            f"the folder {str(folder)!r} holds no readable case study ({_FILE}: "
+            f"{f'no entry {error}' if isinstance(error, KeyError) else error}). Run a study into this folder first"
         ) from error
     seeds = _joined(record, folder, PUBLISHED) if (folder / PUBLISHED).is_dir() else None
     return StudyResults(record, seeds, _joined(record, folder, FRESH))
@@ -251,7 +252,7 @@ def open_sweep(folder: str | Path, baseline: Any = BY_NAME) -> xr.Dataset:
     return by_recipe(open_store(folder), str(folder), baseline)
 
 
-def by_recipe(sweep: xr.Dataset, name: str = "the dataset", baseline: Any = BY_NAME) -> xr.Dataset:
+def by_recipe(sweep: xr.Dataset, name: str = "", baseline: Any = BY_NAME) -> xr.Dataset:
     """Combine all axes of a training sweep except `seed` and `draw` into one dimension, `recipe`.
 
     Each combination of axis values gets a label, such as "l2=0.001". If there is only one axis, and it is numeric, its
@@ -267,7 +268,7 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset", baseline: Any = BY_N
             training rows is used if it is named `train_loss` or `train`. A loss on validation rows is used if it is
             named `validation_loss`, `validation`, `val_loss` or `val`. Without a variable `diverged_at`, a run with a
             non-finite test loss counts as diverged.
-        name: Name of the sweep in error messages.
+        name: Name of the sweep in error messages. If it is empty, they say "the dataset".
         baseline: For a sweep with one axis, the value of the axis that means no regulariser. None means no baseline. By
             default (the marker `BY_NAME`), the baseline is infinity on an axis that contains infinity, and otherwise 0
             on an axis that contains 0. But 0 is not the baseline of an axis with negative values. Neither is it the
@@ -283,6 +284,7 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset", baseline: Any = BY_N
         >>> by_recipe(xr.Dataset({"test": losses}))["test_loss"].sel(recipe="l2=0.1").values.tolist()
         [0.3, 0.2]
     """
+    name = f"the sweep {name!r}" if name else "the dataset"
     dataset = sweep.load()
     outputs = dataset.data_vars
     found = {loss: next((given for given in names if given in outputs), "") for loss, names in _LOSSES.items()}
@@ -300,8 +302,9 @@ def by_recipe(sweep: xr.Dataset, name: str = "the dataset", baseline: Any = BY_N
     if "recipe" in dataset.dims:
         if baseline is not BY_NAME:
             raise ValueError(
-                f"`baseline` is {baseline!r}, but the settings of {name} have labels already; expected what `sweep` "
-                f"returned. Or leave out `baseline`, and label the setting without a regulariser {NONE!r} in 'recipe'"
+                f"`baseline` is {baseline!r}, but {name} already has labels in the coordinate 'recipe'. Either pass "
+                "the dataset as `sweep` returned it, or leave out `baseline` and give the setting without a "
+                f"regulariser the label {NONE!r} in 'recipe'"
             )
         return dataset
     axes = [str(dim) for dim in dataset["diverged_at"].dims if dim not in OVER]
@@ -345,8 +348,9 @@ def _baseline(axes: list[str], values: list[np.ndarray], given: Any, sweep: str)
     if len(axes) != 1:
         if given is not BY_NAME:
             raise ValueError(
-                f"`baseline` is {given!r}, but {sweep} has the axes {', '.join(axes) or '(none)'}; expected one axis. "
-                "Select one value of each other axis first, such as found.sel(rate=0.1)"
+                f"`baseline` is {given!r}, a value on one axis, but {sweep} has the axes "
+                f"{', '.join(axes) or '(none)'}; expected exactly one axis. Keep the axis of the baseline, and select "
+                "one value of every other axis first, such as found.sel(rate=0.1)"
             )
         return [], "There is no baseline, because the sweep has several axes." if axes else ""
     (axis,), (found,) = axes, values

@@ -126,8 +126,8 @@ def _prepared(
         measured = open_folder(store).manifest.outputs
         if unknown := sorted({claim.variable for claim in study.claims} - measured.keys()):
             raise ValueError(
-                f"study {study.name} has a claim about {unknown[0]}, which is not measured; expected one of "
-                f"{', '.join(measured)}"
+                f"study {study.name!r} has a claim about {unknown[0]!r}, which is not measured; expected one of "
+                f"{', '.join(map(repr, measured))}"
             )
         yield ready
 
@@ -146,9 +146,13 @@ def _lane(
         else:
             lane["probability"] = places.probability(problem.model, params)
         more = further(params) if further else {}
-        if not isinstance(more, Mapping) or lane.keys() & more.keys():
-            taken = f". Choose names other than {', '.join(lane)}" if isinstance(more, Mapping) else ""
-            raise ValueError(f"the function `outputs` returned {more!r}; expected a dict from names to numbers{taken}")
+        if not isinstance(more, Mapping):
+            raise ValueError(f"the function `outputs` returned {more!r}; expected a dict from names to numbers")
+        if taken := [name for name in more if name in lane]:
+            raise ValueError(
+                f"the function `outputs` returned the name {taken[0]!r}, which the training itself uses; expected "
+                f"names other than {', '.join(map(repr, lane))}"
+            )
         return lane | dict(more)
 
     return run

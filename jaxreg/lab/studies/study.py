@@ -58,21 +58,23 @@ class Arm:
             raise ValueError(f"an arm's `method` is {method!r}; expected a string that can be a folder name")
         if not callable(self.recipe):
             raise ValueError(
-                f"arm {method}: `recipe` is {self.recipe!r}; expected a function that takes a strength and returns a "
+                f"arm {method!r}: `recipe` is {self.recipe!r}; expected a function that takes a strength and returns a "
                 "Recipe"
             )
         if isinstance(strengths, str) or not np.iterable(strengths):
             raise ValueError(
-                f"arm {method}: `strengths` is {strengths!r}; expected a sequence, such as ({strengths!r},)"
+                f"arm {method!r}: `strengths` is {strengths!r}; expected a sequence, such as ({strengths!r},)"
             )
         strengths = _plain(tuple(strengths))
         for strength in strengths:
             if not all(map(_is_number, _numbers(strength))):
-                raise ValueError(f"arm {method}: a strength is {strength!r}; expected a number, or a tuple of numbers")
+                raise ValueError(
+                    f"arm {method!r}: a strength is {strength!r}; expected a number, or a tuple of numbers"
+                )
         if len({np.shape(strength) for strength in strengths}) > 1:
             raise ValueError(
-                f"arm {method}: `strengths` is {strengths!r}; expected entries of equal length, for example all plain "
-                "numbers or all pairs"
+                f"arm {method!r}: `strengths` is {strengths!r}; expected entries of equal length, for example all "
+                "plain numbers or all pairs"
             )
         object.__setattr__(self, "strengths", strengths)
         count = len(_numbers(strengths[0])) if strengths else 0
@@ -87,20 +89,20 @@ class Arm:
                 else "This arm has no strengths, so `recipe` must take no arguments"
             )
             raise ValueError(
-                f"arm {method}: `recipe` can't be called with {numbers if strengths else 'no arguments'} ({error}). "
+                f"arm {method!r}: `recipe` can't be called with {numbers if strengths else 'no arguments'} ({error}). "
                 f"{expected}"
             ) from None
         try:
             labels = self.labels()
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"arm {method}: `label` is {self.label!r}, which can't be formatted with the strengths ({error}); "
+                f"arm {method!r}: `label` is {self.label!r}, which can't be formatted with the strengths ({error}); "
                 f"expected a format string such as {method + '({0:g})'!r}, or a list with one label per strength"
             ) from None
         if len(labels) != max(len(strengths), 1):
             raise ValueError(
-                f"arm {method}: there are {len(labels)} labels for {len(strengths)} strengths; expected one label per "
-                "strength, or a single label for an arm without strengths"
+                f"arm {method!r}: there are {len(labels)} labels for {len(strengths)} strengths; expected one label "
+                "per strength, or a single label for an arm without strengths"
             )
 
     def labels(self) -> list[str]:
@@ -121,7 +123,7 @@ class Arm:
         ]
         for recipe in recipes:
             if not isinstance(recipe, Recipe):
-                raise ValueError(f"arm {self.method}: `recipe` returned {recipe!r}; expected a jaxreg.lab.Recipe")
+                raise ValueError(f"arm {self.method!r}: `recipe` returned {recipe!r}; expected a jaxreg.lab.Recipe")
         return ArmRecord(self.method, tuple(self.strengths), labels, self.quantity, list(map(_code, recipes)))
 
 
@@ -145,7 +147,8 @@ class Size:
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
-            object.__setattr__(self, name, check_integer(value, name, 1))  # in a form that `study.json` can store
+            whole = check_integer(value, f"`{name}`", 1)
+            object.__setattr__(self, name, whole)  # in a form that `study.json` can store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,33 +199,35 @@ class Study(StudyInfo):
     def __post_init__(self) -> None:
         for name, kind in (("model", Model), ("task", Task), ("size", Size), ("quick", Size)):
             if not isinstance(value := getattr(self, name), kind):
-                what = f"`{name}` is a {type(value).__name__}"
-                raise ValueError(f"study {self.name}: {what}; expected a jaxreg.lab.{kind.__name__}")
+                what = f"`{name}` is of type {type(value).__name__}"
+                raise ValueError(f"study {self.name!r}: {what}; expected a jaxreg.lab.{kind.__name__}")
         if not callable(self.draws):
             raise ValueError(
-                f"study {self.name}: `draws` is {self.draws!r}; expected a function that takes a number of draws and "
+                f"study {self.name!r}: `draws` is {self.draws!r}; expected a function that takes a number of draws and "
                 "returns a Data"
             )
         if not self.arms or not all(isinstance(arm, Arm) for arm in self.arms):
-            raise ValueError(f"study {self.name}: `arms` is {self.arms!r}; expected a sequence with at least one Arm")
+            raise ValueError(f"study {self.name!r}: `arms` is {self.arms!r}; expected a sequence with at least one Arm")
         labels = [label for arm in self.arms for label in arm.labels()]
         for what, names in (("arms", [arm.method for arm in self.arms]), ("recipes", labels)):
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                expected = "different names"
-                expected += ", and strength 0 or an infinite limit in only one arm" if NONE in twice else ""
-                raise ValueError(f"study {self.name} has two {what} named {twice[0]}; expected {expected}")
+                why = f". A recipe with strength 0 or an infinite limit is named {NONE!r}, so only one arm may have one"
+                raise ValueError(
+                    f"study {self.name!r} has two {what} named {twice[0]!r}; expected different names"
+                    f"{why if NONE in twice else ''}"
+                )
         named = {*self.highlights, *self.published, *(c.recipe for c in self.claims), *(c.against for c in self.claims)}
         if unknown := sorted(named.difference(labels, {NONE})):
             raise ValueError(
-                f"study {self.name}: `highlights`, `published` or `claims` contain {unknown[0]}, which is not the "
-                f"label of a recipe; expected one of {', '.join(labels)}"
+                f"study {self.name!r}: `highlights`, `published` or `claims` contain {unknown[0]!r}, which is not the "
+                f"label of a recipe; expected one of {', '.join(map(repr, labels))}"
             )
         words = [claim.words for claim in self.claims]
         if len(set(words)) < len(words):
-            raise ValueError(f"study {self.name} has two claims with the same text; expected different texts")
+            raise ValueError(f"study {self.name!r} has two claims with the same text; expected different texts")
         if self.grid and self.grid not in [arm.method for arm in self.arms]:
             raise ValueError(
-                f"study {self.name}: `grid` is {self.grid!r}; expected the name (`method`) of one of the study's arms"
+                f"study {self.name!r}: `grid` is {self.grid!r}; expected the name (`method`) of one of the study's arms"
             )
 
     def record(self, command: str) -> Record:

@@ -59,7 +59,7 @@ _RECIPE = ("recipe", "method", "strength")
 class Finding(StrEnum):
     """Result of testing a claim on many draws of the data: the claim holds, is contradicted, or is not decided.
 
-    The function `finding` returns one of these members and lists the exact conditions.
+    The function `finding` returns one of these members. Its description lists the exact conditions.
 
     Attributes:
         HOLDS: "holds". The confidence interval of the difference supports the claim.
@@ -85,7 +85,7 @@ def final(dataset: xr.Dataset, recipe: Hashable, variable: str) -> xr.DataArray:
     """
     for what, name, names in (("recipe", recipe, dataset["recipe"].values), ("variable", variable, dataset)):
         if name not in names:
-            raise ValueError(f"the dataset has no {what} {name!r}; expected one of {', '.join(map(str, names))}")
+            raise ValueError(f"the dataset has no {what} {name!r}; expected one of {list(map(str, names))}")
     return _last(dataset[[variable, "diverged_at"]].sel(recipe=recipe), variable).drop_vars(_RECIPE, errors="ignore")
 
 
@@ -163,7 +163,7 @@ def gain(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hashabl
 
     Returns:
         A `Paired`. Its differences are the recipe's value minus the baseline's value. So a recipe that lowers a loss
-        has a negative mean. The recipe wins a draw if its value is better, as judged by `lower_is_better`.
+        has a negative mean. The recipe wins a draw if its value is better (see `jaxreg.lab.studies.lower_is_better`).
     """
     return against(dataset, recipe, dataset, baseline, variable)
 
@@ -174,8 +174,8 @@ def outperforms(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: 
     Args:
         dataset: Results with the dimension `recipe`.
         recipe: Label of the recipe.
-        variable: Name of the variable to compare at the last epoch, such as `"test_loss"`. `lower_is_better` tells
-            from the name if the lower or the higher value wins.
+        variable: Name of the variable to compare at the last epoch, such as `"test_loss"`. The name decides whether the
+            lower or the higher value wins (see `jaxreg.lab.studies.lower_is_better`).
         baseline: Label of the baseline.
 
     Returns:
@@ -248,8 +248,8 @@ def choice_outperforms(dataset: xr.Dataset, variable: str, baseline: Hashable = 
 
     Args:
         dataset: Results of recipes that were trained on draws with validation rows.
-        variable: Metric to compare on the test rows, without the prefix `test_`. `lower_is_better` tells from the name
-            if the lower or the higher value wins: the lower "loss", or the higher "accuracy".
+        variable: Metric to compare on the test rows, without the prefix `test_`. The lower "loss" or the higher
+            "accuracy" wins (see `jaxreg.lab.studies.lower_is_better`).
         baseline: Label of the baseline.
 
     Returns:
@@ -382,8 +382,8 @@ def against(
         variable: Name of the variable to compare at the last epoch, such as `"test_loss"`.
 
     Returns:
-        A `Paired`. Its differences are first study minus second study. `lower_is_better` tells from the name of the
-        variable if a lower or a higher value wins.
+        A `Paired`. Its differences are first study minus second study. The name of the variable decides whether the
+        lower or the higher value wins (see `jaxreg.lab.studies.lower_is_better`).
     """
     sides = final(dataset, recipe, variable), final(other, other_recipe, variable)
     return stats.paired(*sides, lower_is_better=lower_is_better(variable), drop_diverged=True)
@@ -399,8 +399,8 @@ def beats(
         recipe: Label of a recipe of the first study.
         other: Results of the second study.
         other_recipe: Label of a recipe of the second study.
-        variable: Name of the variable to compare at the last epoch, such as `"test_loss"`. `lower_is_better` tells
-            from the name if the lower or the higher value wins.
+        variable: Name of the variable to compare at the last epoch, such as `"test_loss"`. The name decides whether the
+            lower or the higher value wins (see `jaxreg.lab.studies.lower_is_better`).
 
     Returns:
         An `Outperforming`: the probability that the first recipe wins on a new draw of the data, its confidence

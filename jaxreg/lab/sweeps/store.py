@@ -312,7 +312,7 @@ def open_folder(path: Path) -> Store:
     except NotADirectoryError:
         raise ValueError(f"the store {path} is a file; expected a folder") from None
     except FileNotFoundError:
-        raise FileNotFoundError(f"no store at {path}: there is no {MANIFEST}") from None
+        raise FileNotFoundError(f"no store at {str(path)!r}: there is no {MANIFEST}") from None
     except DamagedError as error:
         raise ValueError(
             f"can't read {path / MANIFEST}: {error}. Run the same sweep again to repair the store"
@@ -368,7 +368,7 @@ def difference(
         if name == "grid":
             first, second = found.attrs.get("grid"), wanted.attrs.get("grid")
             if first == second:
-                parts.append(f"grid is {first} in both, but a coordinate has other values")
+                parts.append(f"grid is {first!r} in both, but a coordinate has other values")
                 continue
         parts.append(f"{name} is {_shortened(first)} in the store and {_shortened(second)} in this sweep")
     return "; ".join(parts) + ". Use another folder, or run the sweep of the store again"
@@ -407,7 +407,8 @@ def _differences_of_axes(
 
 def _shortened(value: object) -> str:
     text = str(value)
-    return text if len(text) <= 40 else text[:39] + "…"
+    short = text if len(text) <= 40 else text[:39] + "…"
+    return repr(short) if isinstance(value, str) else short
 
 
 def _seal(path: Path, sweep: str, body: bytes | memoryview) -> bytes:

@@ -158,7 +158,7 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
     if like is not None:
         return Structure.of(like)
     part, structures = _known.get(dataset.attrs.get("sweep", ""), (None, ()))
-    instead = "Or pass like=tree, where `tree` has the structure of the outputs"
+    instead = "Or pass like=tree, where `tree` has the structure of the outputs of the selected run"
     if not structures:
         raise ValueError(
             "the structure of the outputs is unknown, because this process did not run the sweep. First call the same "

@@ -126,8 +126,8 @@ def read_cells(column: str, cells: Sequence[str], wanted: Mapping[str, bool] | N
     Args:
         column: Name of the column.
         cells: Text of each cell.
-        wanted: Dict from the name of a column to True if its cells must stay text. None if the types of the columns
-            are unknown.
+        wanted: Dict with the names of columns as keys. The value is True if the cells of the column must stay text.
+            None if the types of the columns are unknown.
     """
     known = None if wanted is None else find(wanted, column)
     return words_of(cells) if wanted is not None and known is not None and wanted[known] else typed(cells)

@@ -23,9 +23,9 @@ def read(
 
     Args:
         file: Path that ends in .csv, .tsv, .txt, .data, .xlsx, .npz or .parquet. The file may be compressed by gzip.
-        wanted: Dict from the name of each column to read to True or False. True keeps the cells as text, even if they
-            look like numbers (such as the code 02134). False converts the cells to numbers if all of them are numbers
-            or missing. If `wanted` is None, all columns are read as with the value False.
+        wanted: Dict with the names of the columns to read as keys. The value True keeps the cells as text, even if they
+            look like numbers (such as the code 02134). The value False converts the cells to numbers if all of them are
+            numbers or missing. If `wanted` is None, all columns are read as with the value False.
         without: Names of columns not to read, even if they are in `wanted`.
         names: Names of all columns of a text file or sheet, in order. They replace the header row, if there is one.
 
@@ -60,9 +60,9 @@ def opened(
     """
     file = Path(file)
     if file.is_dir():
-        raise ValueError(f"{file} is a folder; expected a file with {_KNOWN}")
+        raise ValueError(f"{str(file)!r} is a folder; expected a file with {_KNOWN}")
     if not file.exists():
-        raise FileNotFoundError(f"there is no file {file}; expected {_KNOWN}")
+        raise FileNotFoundError(f"there is no file {str(file)!r}; expected {_KNOWN}")
     return loaded(file.read_bytes(), file.name, wanted, without, names)
 
 
@@ -79,9 +79,9 @@ def parsed(
     Args:
         raw: Content of the file.
         name: Name of the file. Its ending determines the format. Error messages and notes contain the name.
-        wanted: Dict from the name of each column to read to True or False. True keeps the cells as text, even if they
-            look like numbers. False converts the cells to numbers if all of them are numbers or missing. If `wanted`
-            is None, all columns are read as with the value False.
+        wanted: Dict with the names of the columns to read as keys. The value True keeps the cells as text, even if they
+            look like numbers. The value False converts the cells to numbers if all of them are numbers or missing. If
+            `wanted` is None, all columns are read as with the value False.
         without: Names of columns not to read, even if they are in `wanted`.
         names: Names of all columns of a text file or sheet, in order. They replace the header row, if there is one.
 

@@ -51,11 +51,13 @@ class Problem:
     def __post_init__(self) -> None:
         for name, kind in (("model", Model), ("data", Data)):
             if not isinstance(found := getattr(self, name), kind):
-                raise ValueError(f"Problem: {name} is a {type(found).__name__}; expected a jaxreg.lab.{kind.__name__}")
+                raise ValueError(
+                    f"Problem: {name} is of type {type(found).__name__}; expected a jaxreg.lab.{kind.__name__}"
+                )
         for name, array in self.data._asdict().items():
             if array is not None and not hasattr(array, "shape"):
                 raise ValueError(
-                    f"Problem: {name} is a {type(array).__name__}; expected an array of shape (draws, rows, …)"
+                    f"Problem: {name} is of type {type(array).__name__}; expected an array of shape (draws, rows, …)"
                 )
         if not isinstance(self.metrics, Mapping):
             raise ValueError(f"Problem: metrics is {self.metrics!r}; expected a dict from name to function")

@@ -251,7 +251,7 @@ REFUSED = {
     "no study": (("run",), "no case study given; expected one or more of"),
     "a file without a study": (("run", "other.py"), "defines no STUDY"),
     "a word for a number": (("run", "mine.py", "--epochs", "many"), "many"),
-    "seeds 0": (("run", "mine.py", "--seeds", 0), "seeds is 0; expected a whole number of at least 1"),
+    "seeds 0": (("run", "mine.py", "--seeds", 0), "--seeds is 0; expected a whole number of at least 1"),
     "no store": (("show", "nowhere"), "nowhere"),
     "an empty store": (("report", "empty"), "empty"),
     "another format": (("report", "empty", "--format", "pdf"), "pdf"),
@@ -277,7 +277,7 @@ def test_a_study_without_a_baseline_is_refused_before_it_is_trained(tmp_path, mo
     """Its tables compare with the baseline, and would fail when all is done."""
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(STUDY.replace("(0.0, 0.01)", "(0.01,)"))
-    with pytest.raises(ValueError, match="study mine has no baseline to compare with"):
+    with pytest.raises(ValueError, match="study 'mine' has no baseline to compare with"):
         studies.run(["mine.py"], {"seeds": 1, "draws": 2, "epochs": 1}, Path("out"))
     assert not Path("out").exists()
 

@@ -100,5 +100,5 @@ def test_what_is_no_grid_is_refused(ax):
         strength_grid.heat_map(ax, values, "l1", "rate")
     with pytest.raises(ValueError, match=r"Select one entry, e\.g\. \.isel\(epoch=-1\)"):
         strength_grid.heat_map(ax, values.expand_dims(epoch=3), "l1", "l2")
-    with pytest.raises(ValueError, match=r"`chosen` is \(0.5, 0.0\); expected a pair"):
+    with pytest.raises(ValueError, match=r"`chosen` is \(0.5, 0.0\); expected a pair .* the values \[0.0, 0.01\]$"):
         strength_grid.heat_map(ax, values, "l1", "l2", chosen=(0.5, 0.0))

@@ -114,7 +114,7 @@ def test_what_is_advised_about_a_further_dimension_works(runs, free, dim):
     assert ("rename" in str(refused.value)) == bool(free)
     if free:
         assert theme.as_lanes(values.rename({dim: free}), "x").shape == (2 ** (1 + len(runs)), 2)
-    words = values.assign_coords({dim: ["L1", "L2"]})
-    with pytest.raises(ValueError, match=rf"\.sel\({dim}='L2'\)$"):
+    words = values.assign_coords({dim: ["first", "last"]})
+    with pytest.raises(ValueError, match=rf"\.sel\({dim}='last'\)$"):
         theme.as_lanes(words, "x")
-    np.testing.assert_array_equal(theme.as_lanes(words.sel({dim: "L2"}), "x"), expected)
+    np.testing.assert_array_equal(theme.as_lanes(words.sel({dim: "last"}), "x"), expected)

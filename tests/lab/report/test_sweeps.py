@@ -190,7 +190,7 @@ def test_an_axis_with_the_name_of_a_loss_stays_an_axis(axis, output):
 @pytest.mark.parametrize("others", [{}, {"train": (("l2", "seed"), np.ones((2, 3)))}])
 def test_a_dimension_of_all_losses_is_an_axis_only_with_a_coordinate(inner, others, tmp_path):
     whole = xr.Dataset({"test": (("l2", "seed", inner), np.ones((2, 3, 4))), **others}, {"l2": [0.0, 0.1]})
-    sentence = f"^mine has the output 'test' with the dimension '{inner}', which is not an axis; expected one number"
+    sentence = f"^the sweep 'mine' has the output 'test' with the dimension '{inner}', which is not an axis; expected"
     with pytest.raises(ValueError, match=sentence):
         by_recipe(whole, "mine")
     assert by_recipe(whole.assign_coords({inner: range(4)}).drop_vars(others)).sizes["recipe"] == 8  # an axis
@@ -305,8 +305,8 @@ def test_the_numbers_of_a_stored_sweep_are_recomputed_with_its_baseline(case, tm
     [
         (losses("l2", [0, 1]), 3, r"^`baseline` is 3; expected a value of the axis 'l2': \[0, 1\]$"),
         (losses("l2", [0, 1]), "none", "^`baseline` is 'none'; expected a value of the axis 'l2'"),
-        (losses("l2", [0, 1]).expand_dims(rate=[1, 2]), 0, r"has the axes .*; expected one axis\. Select one value"),
-        (by_recipe(losses("l2", [0, 1])), 0, "have labels already; expected what `sweep` returned"),
+        (losses("l2", [0, 1]).expand_dims(rate=[1, 2]), 0, r"has the axes .*; expected exactly one axis\. Keep"),
+        (by_recipe(losses("l2", [0, 1])), 0, "already has labels in the coordinate 'recipe'. Either pass the dataset"),
     ],
 )
 def test_a_baseline_that_is_no_value_of_the_only_axis_is_refused(found, given, message, tmp_path):

@@ -147,12 +147,12 @@ FRAME = pd.DataFrame({"x": ROWS[:, 0], "who": np.arange(40) // 4, "y": ROWS[:, 0
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"x": FRAME, "target": "y", "groups": FRAME["who"].to_numpy()}, "groups is a ndarray; expected the name"),
-        ({"x": FRAME, "target": "y", "time": [1] * 40}, "time is a list; expected the name"),
-        ({"x": FRAME, "target": "y", "weights": np.ones(40)}, "weights is only for arrays"),
-        ({"x": FRAME, "target": "y", "y": np.ones(40)}, "y is only for arrays"),
-        ({"x": ROWS, "groups": "who"}, r"groups has shape \(\), but there are 40 rows"),
-        ({"x": ROWS, "time": np.ones((40, 2))}, r"time has shape \(40, 2\), but there are 40 rows"),
+        ({"x": FRAME, "target": "y", "groups": FRAME["who"].to_numpy()}, "`groups` is a ndarray; expected the name"),
+        ({"x": FRAME, "target": "y", "time": [1] * 40}, "`time` is a list; expected the name"),
+        ({"x": FRAME, "target": "y", "weights": np.ones(40)}, "`weights` is only for arrays"),
+        ({"x": FRAME, "target": "y", "y": np.ones(40)}, "`y` is only for arrays"),
+        ({"x": ROWS, "groups": "who"}, r"`groups` has shape \(\), but there are 40 rows"),
+        ({"x": ROWS, "time": np.ones((40, 2))}, r"`time` has shape \(40, 2\), but there are 40 rows"),
         ({"x": np.where(ROWS == 3, np.nan, ROWS)}, "an input is NaN; expected numbers"),
     ],
 )

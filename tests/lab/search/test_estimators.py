@@ -137,14 +137,14 @@ def test_classes_that_are_missing_are_named(missing):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"methods": ["pruning"]}, "there is no method 'pruning'; expected one or more of none, L1"),
+        ({"methods": ["pruning"]}, "there is no method 'pruning'; expected one or more of 'none', 'L1'"),
         ({"methods": "L2"}, r"`methods` is 'L2'; expected a list of names, such as \['L2'\]"),
         ({"methods": 3}, r"`methods` is 3; expected a list of names, such as \['L2'\]"),
         ({"quick": "no"}, "`quick` is 'no'; expected True or False"),
         ({"learning_rate": "a"}, "`learning_rate` is 'a'; expected a number above 0"),
-        ({"hidden_layer_sizes": 0}, "hidden is 0; expected a whole number of at least 1"),
-        ({"folds": 2}, "folds is 2; expected a whole number of at least 3"),
-        ({"epochs": 1.5}, "epochs is 1.5; expected a whole number"),
+        ({"hidden_layer_sizes": 0}, "`hidden` is 0; expected a whole number of at least 1"),
+        ({"folds": 2}, "`folds` is 2; expected a whole number of at least 3"),
+        ({"epochs": 1.5}, "`epochs` is 1.5; expected a whole number"),
         ({"random_state": -1}, "`seed` is -1; expected a whole number from 0"),
         ({"learning_rate": -1.0}, "`learning_rate` is -1.0; expected a number above 0"),
     ],

@@ -97,12 +97,12 @@ def test_folders_that_hold_no_search_are_told(found, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     search(boats(), target="still afloat", plan=PLAN, store="mine")
     for folder in ("mine", Path("mine")):
-        with pytest.raises(FileNotFoundError, match=r"mine has no plan.json; expected the folder that .* pickle.dump"):
+        with pytest.raises(FileNotFoundError, match=r"the folder 'mine' has no plan.json; expected .* pickle.dump"):
             open_search(folder)
     (tmp_path / "mine" / "plan.json").write_text("{}")
-    with pytest.raises(FileNotFoundError, match="the search in mine is unfinished\\. Run the same command again"):
+    with pytest.raises(FileNotFoundError, match="the search in the folder 'mine' is unfinished\\. Run the same"):
         open_search("mine")
-    with pytest.raises(FileNotFoundError, match="there is no folder yours; expected the folder that `jaxreg search`"):
+    with pytest.raises(FileNotFoundError, match="there is no folder 'yours'; expected the folder that `jaxreg search`"):
         open_search("yours")
 
 
@@ -126,7 +126,7 @@ def test_paths_may_be_text(tmp_path):
             r"`x` is a data frame, but `target` is None; .* pass target=NAME instead of `y`",
         ),
         (lambda _: search(boats(), target=boats()["still afloat"]), "`target` is a Series; expected the name of a col"),
-        (lambda _: search(boats(), target="still afloat", clock=60), "`clock` is 60; .* pass budget=60"),
+        (lambda _: search(boats(), target="still afloat", clock=60), "`clock` is internal.* pass budget=60"),
         (lambda _: search(boats(), target="still afloat", budget="soon"), "the budget is 'soon'; expected a number of"),
         (lambda _: search(boats(), target="still afloat", budget=-3), "the budget is -3; expected a number of seconds"),
         (lambda _: search(boats(), target="still afloat", budget=True), "the budget is True; expected a number"),

@@ -39,10 +39,16 @@ def test_runs_without_an_event_stay_at_one():
 
 
 @pytest.mark.parametrize(
-    ("times", "observed"), [([], []), ([1.0, 2.0], [True]), ([1.0, np.inf], [True, False]), ([[1.0]], [[True]])]
+    ("times", "observed", "message"),
+    [
+        ([], [], "`times` and `observed` are empty; expected at least one run"),
+        ([1.0, 2.0], [True], r"`times` has shape \(2,\) and `observed` has shape \(1,\); expected two one-dimensional"),
+        ([[1.0]], [[True]], r"`observed` has shape \(1, 1\); expected two one-dimensional arrays of equal length"),
+        ([1.0, np.inf], [True, False], "1 of 2 `times` are NaN or infinite; expected one finite time per run"),
+    ],
 )
-def test_times_that_are_not_one_finite_number_per_run_are_refused(times, observed):
-    with pytest.raises(ValueError, match="expected one finite time and one boolean per run"):
+def test_times_that_are_not_one_finite_number_per_run_are_refused(times, observed, message):
+    with pytest.raises(ValueError, match=message):
         kaplan_meier(np.array(times), np.array(observed))
 
 

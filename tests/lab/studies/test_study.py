@@ -120,8 +120,8 @@ def test_more_seeds_in_the_same_folder_are_added_to_those_that_are_there(tiny, t
 
 
 REFUSED = {
-    "seeds 0": (("--seeds", 0), "seeds is 0; expected a whole number of at least 1"),
-    "draws -1": (("--draws", -1), "draws is -1; expected a whole number of at least 1"),
+    "seeds 0": (("--seeds", 0), "--seeds is 0; expected a whole number of at least 1"),
+    "draws -1": (("--draws", -1), "--draws is -1; expected a whole number of at least 1"),
     "a file in the way": (("--out", "taken"), "is a file; expected a folder"),
     "a word for a number": (("--epochs", "many"), "many"),
 }
@@ -280,7 +280,7 @@ def test_regression_over_draws_and_seeds_with_several_strengths_a_recipe_and_a_m
 
 def test_a_study_that_speaks_of_no_recipe_of_its_own_is_refused():
     with pytest.raises(
-        ValueError, match=r"`claims` contain L2\(1\), which is not .*; expected one of none, L2\(0.001\)"
+        ValueError, match=r"`claims` contain 'L2\(1\)', which is not .*; expected one of 'none', 'L2\(0.001\)'"
     ):
         dataclasses.replace(study(), claims=[Claim("it helps", "L2(1)")])
     with pytest.raises(ValueError, match="`grid` is 'L1'; expected the name"):
@@ -292,11 +292,11 @@ def l2(*strengths, **options):
 
 
 WRONG = {
-    "two arms of one name": (lambda: study(l2((0.0,)), l2((1.0,))), "has two arms named L2"),
-    "a strength twice": (lambda: study(l2((0.0, 0.1, 0.1))), r"has two recipes named L2\(0.1\)"),
+    "two arms of one name": (lambda: study(l2((0.0,)), l2((1.0,))), "study 'study' has two arms named 'L2'"),
+    "a strength twice": (lambda: study(l2((0.0, 0.1, 0.1))), r"has two recipes named 'L2\(0.1\)'"),
     "two baselines": (
         lambda: study(l2((0.0,)), Arm("limit", lambda c: Recipe(constraints={HIDDEN: jr.MaxNorm(c)}), (jnp.inf,))),
-        "has two recipes named none; expected .*, and strength 0 or an infinite limit in only one arm",
+        "has two recipes named 'none'; expected .*A recipe with strength 0 or an infinite limit is named 'none'",
     ),
     "no arm": (
         lambda: dataclasses.replace(study(), arms=[]),
@@ -330,12 +330,12 @@ WRONG = {
     ),
     "a net in place of a model": (
         lambda: dataclasses.replace(study(), model=MLP()),
-        "`model` is a MLP; expected a jaxreg.lab.M",
+        "`model` is of type MLP; expected a jaxreg.lab.M",
     ),
-    "no task": (lambda: dataclasses.replace(study(), task=None), "`task` is a NoneType; expected a jaxreg.lab.Task"),
+    "no task": (lambda: dataclasses.replace(study(), task=None), "`task` is of type NoneType; expected a jaxreg.lab.T"),
     "draws in place of a function": (lambda: dataclasses.replace(study(), draws=moons([1])), "expected a function"),
-    "half a seed": (lambda: Size(seeds=1.5), "seeds is 1.5; expected a whole number of at least 1"),
-    "a word as draws": (lambda: Size(draws="3"), "draws is '3'; expected a whole number of at least 1"),
+    "half a seed": (lambda: Size(seeds=1.5), "`seeds` is 1.5; expected a whole number of at least 1, as a Python int"),
+    "a word as draws": (lambda: Size(draws="3"), "`draws` is '3'; expected a whole number of at least 1"),
 }
 
 
@@ -359,12 +359,12 @@ UNTRAINABLE = {
     ),
     "a claim about nothing": (
         {"claims": [Claim("x", "L2(0.001)", variable="test_f1")]},
-        "about test_f1, which is not measured; expected",
+        "about 'test_f1', which is not measured; expected",
     ),
     "a penalty in place of a recipe": ({"arms": [Arm("a", lambda s: jr.L2(s), (0.1,))]}, "returned L2.*; expected a"),
     "an output of a curve's name": (
         {"outputs": lambda p: {"test_loss": jnp.zeros(())}},
-        "expected a dict from names to numbers",
+        "returned the name 'test_loss', which the training itself uses; expected names other than",
     ),
     "an output without a name": ({"outputs": lambda p: jnp.zeros(())}, "expected a dict from names to numbers"),
 }

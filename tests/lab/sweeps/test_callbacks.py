@@ -77,7 +77,7 @@ def test_another_token_is_another_sweep(tmp_path: Path) -> None:
         store, token = tmp_path / str(factor), f"times {factor}"
         found = sweep(lambda x, by=factor: {"y": pure(x, by)}, AXIS, store, token=token)
         assert found["y"].values.tolist() == [factor, 2 * factor]
-        with pytest.raises(ValueError, match=f"token is times {factor} in the store and 4 in this sweep"):
+        with pytest.raises(ValueError, match=f"token is 'times {factor}' in the store and '4' in this sweep"):
             sweep(lambda x, by=factor: {"y": pure(x, by)}, AXIS, store, token="4")
 
 
@@ -89,7 +89,7 @@ def test_a_store_never_gives_the_values_of_another_callback(tmp_path: Path) -> N
 
     assert (of(twice), of(thrice)) == (6.0, 9.0)
     assert of(twice, store=tmp_path / "2", token="2") == 6.0
-    for token, said in ((None, "outside of JAX"), ("3", "token is 2 in the store and 3 in this sweep")):
+    for token, said in ((None, "outside of JAX"), ("3", "token is '2' in the store and '3' in this sweep")):
         with pytest.raises(ValueError, match=said):
             of(thrice, store=tmp_path / "2", token=token)
     assert of(thrice, store=tmp_path / "3", token="3") == 9.0

@@ -218,7 +218,7 @@ def test_one_core_ends_the_store_of_two_with_the_same_bits_or_refuses_it(tmp_pat
     for lost in tmp_path.glob("*/chunk-00000001.npz"):
         lost.unlink()
     large = tmp_path / "2048"
-    assert f"the store {large} belongs to another sweep: cores is 2 in the store and 1 in this sweep" in on(1)
+    assert f"the store {large} belongs to another sweep: cores is '2' in the store and '1' in this sweep" in on(1)
     assert content() == {name: raw for name, raw in whole.items() if name != Path("2048", "chunk-00000001.npz")}
     assert on(2) == ""
     assert content() == whole

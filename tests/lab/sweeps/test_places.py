@@ -45,7 +45,7 @@ def test_a_sweep_that_stops_goes_on_from_what_was_uploaded(address: str, tmp_pat
     assert open_store(address).equals(found)
     with pytest.raises(OtherSweepError, match=f"the store {address} belongs to another sweep"):
         sweep(lambda x: {"y": 3 * x}, over, address)
-    with pytest.raises(FileNotFoundError, match=f"no store at {address}0: there is no manifest.json"):
+    with pytest.raises(FileNotFoundError, match=f"no store at '{address}0': there is no manifest.json"):
         open_store(address + "0")
     assert not list(tmp_path.iterdir())
 

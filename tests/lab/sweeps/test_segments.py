@@ -120,7 +120,7 @@ def test_the_lower_half_goes_on_with_the_bits_of_the_whole_sweep(tmp_path: Path)
     assert longer["segments"].max() == 5
     assert (longer["segments"] == 5).sum() == 1
     with pytest.raises(
-        OtherSweepError, match=r"grid is lr \(3\) x seed \(5\) in the store and lr \(3\) x seed \(6\) in this sweep"
+        OtherSweepError, match=r"grid is 'lr \(3\) x seed \(5\)' in the store and 'lr \(3\) x seed \(6\)' in this sweep"
     ):
         trained(tmp_path, 5, {**OVER, "seed": range(6)}, halve="loss")
     assert open_store(tmp_path).equals(longer)

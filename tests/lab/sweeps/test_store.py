@@ -154,11 +154,11 @@ def test_a_damaged_or_missing_file_is_mended_or_refused(store: Store) -> None:
     ("changed", "message"),
     [
         ({"identity": {**MINE.identity, "program": "q"}}, "the function, or data that it uses, is another one"),
-        ({"identity": {**MINE.identity, "jax": "2"}}, "jax is 1 in the store and 2 in this sweep"),
+        ({"identity": {**MINE.identity, "jax": "2"}}, "jax is '1' in the store and '2' in this sweep"),
         ({"chunk": 5}, "chunk is 4 in the store and 5 in this sweep"),
         (
             {"identity": {**MINE.identity, "grid": "h"}, "attrs": {"grid": "l2 (3) x seed (3)"}},
-            r"grid is l2 \(2\) x seed \(3\) in the store and l2 \(3\) x seed \(3\) in this sweep",
+            r"grid is 'l2 \(2\) x seed \(3\)' in the store and 'l2 \(3\) x seed \(3\)' in this sweep",
         ),
     ],
 )
@@ -190,7 +190,7 @@ def test_only_a_file_is_replaced_and_what_a_link_points_to(tmp_path: Path) -> No
     pipe, target, link = tmp_path / "pipe", tmp_path / "target", tmp_path / "link"
     os.mkfifo(pipe)
     with pytest.raises(
-        ValueError, match="pipe is a device or a pipe; expected a regular file, or a path that does not exist"
+        ValueError, match="pipe' is a device or a pipe; expected a regular file, or a path that does not exist"
     ):
         write_whole(pipe, "text")
     assert pipe.is_fifo()

@@ -455,13 +455,13 @@ def with_targets(value, kind=float, part="train"):
 BAD = {
     "epochs 0": ({"epochs": 0}, "epochs is 0; expected a whole number of at least 1"),
     "epochs True": ({"epochs": True}, "epochs is True; expected a whole number"),
-    "no data": ({"data": None}, "data is a NoneType; expected a jaxreg.lab.Data"),
-    "lists": ({"data": Data([[[1.0]]], [[1.0]], [[[1.0]]], [[1.0]])}, "x_train is a list; expected an array"),
+    "no data": ({"data": None}, "data is of type NoneType; expected a jaxreg.lab.Data"),
+    "lists": ({"data": Data([[[1.0]]], [[1.0]], [[[1.0]]], [[1.0]])}, "x_train is of type list; expected an array"),
     "no test rows": (
         {"data": tutorial_moons()._replace(x_test=None)},
         "the data has no test rows. Pass x_test and y_test",
     ),
-    "no model": ({"model": MLP(hidden=4)}, "model is a MLP; expected a jaxreg.lab.Model"),
+    "no model": ({"model": MLP(hidden=4)}, "model is of type MLP; expected a jaxreg.lab.Model"),
     "no loss": ({"loss": None}, "loss is None; expected a function"),
     "no metrics": ({"metrics": None}, "metrics is None; expected a dict from name to function"),
     "a metric named loss": ({"metrics": {"loss": binary_accuracy}}, "a metric is named 'loss'"),

@@ -403,7 +403,7 @@ def test_closed_forms_end_in_every_set(parts, dtype):
         (
             lambda: jr.Intersection(jr.UnitNorm, jr.NonNeg()),
             TypeError,
-            r"UnitNorm is a class; expected an instance. Write UnitNorm\(\.\.\.\)",
+            r"a part is the class UnitNorm; expected an instance. Write UnitNorm\(\.\.\.\)",
         ),
         (lambda: jr.Intersection(jr.TreeNorm(1.0)), TypeError, "a constraint on a single array"),
         (lambda: jr.Intersection(jr.UnitNorm(), jr.Simplex(1.0)), TypeError, "UnitNorm is not convex"),

@@ -256,16 +256,16 @@ REFUSED = {
     ),
     "not a pattern": ({3: LIMIT}, TypeError, "pattern is 3; expected a string"),
     "not a regular expression": ({"(": LIMIT}, ValueError, r"'\(' is not a regular expression"),
-    "not a rule": ({jr.KERNELS: 0.01}, TypeError, "is 0.01; expected a penalty, a constraint or a function"),
+    "not a rule": ({jr.KERNELS: 0.01}, TypeError, r"is 0.01; expected (a penalty, )?a constraint or a function"),
     "a class for an object": (
         {jr.KERNELS: jr.UnitNorm},
         TypeError,
-        r"KERNELS: UnitNorm is a class; expected an instance. Write UnitNorm\(\.\.\.\)",
+        r"KERNELS is the class UnitNorm; expected an instance. Write UnitNorm\(\.\.\.\)",
     ),
     "a class for a bare object": (
         jr.NonNeg,
         TypeError,
-        r"NonNeg is a class; expected an instance. Write NonNeg\(\.\.\.\)",
+        r"the rule is the class NonNeg; expected an instance. Write NonNeg\(\.\.\.\)",
     ),
     "not rules": (0.01, TypeError, "rules are 0.01; expected a mapping"),
     "an axis too many": (
