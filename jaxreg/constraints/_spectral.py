@@ -141,7 +141,8 @@ class SpectralSphere(Constraint):
         radius: Positive number, a multiple of √(units / inputs): a float, an array or an Optax schedule.
         axis: Fan-in axes. Flattened, they index the rows of the matrix W, so each column of W has the weights of one
             unit. Default: every axis but the last.
-        fast: If True, use matrix products instead of SVDs in `lmo` and `tangent_lmo`, for GPUs and TPUs.
+        fast: If True, use matrix products instead of SVDs in `lmo`, for GPUs and TPUs. In `tangent_lmo`, only one SVD
+            is left.
 
     Raises:
         ValueError: If the radius is 0, negative, infinite or NaN.

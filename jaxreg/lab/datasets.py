@@ -47,10 +47,11 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
         (2, 70, 2)
     """
     states = list(states)
-    if not states or train < 1 or test < 1 or validation < 0:
+    if not states or train < 1 or test < 1 or validation < 0 or not noise >= 0:
         raise ValueError(
-            f"`moons`: got {len(states)} states, train={train}, validation={validation} and test={test}; expected at "
-            "least 1 state, 1 training row and 1 test row"
+            f"`moons`: got {len(states)} states, train={train}, validation={validation}, test={test} and "
+            f"noise={noise}; expected at least 1 state, 1 training row and 1 test row, and a "
+            "noise of at least 0"
         )
     draws = [_moons(train + validation + test, noise, state) for state in states]
     x = np.stack([points for points, _ in draws]).astype(np.float32)

@@ -165,13 +165,14 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
             ". In Flax Linen name the cell, not the nn.RNN around it: nn.RNN(nn.OptimizedLSTMCell(5, name='lstm')). In "
             "Flax NNX the name is the attribute that holds the nnx.RNN"
         )
-    if any(path.endswith(_MOVING) and path not in wanted for path in found):
+    if wanted and all(path.endswith(_MOVING) for path in wanted):
+        if not all(path.endswith(_MOVING) for path in found):
+            advice = "`like` has moving statistics only: leave out all `arrays` except moving_mean and moving_variance"
+    elif any(path.endswith(_MOVING) and path not in wanted for path in found):
         advice = (
             "Moving statistics are not parameters: leave them out of `arrays`, and load them alone with the "
             "batch_stats of your model as `like`"
         )
-    elif all(path.endswith(_MOVING) for path in wanted):
-        advice = "`like` has moving statistics only: leave out all `arrays` except moving_mean and moving_variance"
     return filled(like, _split(places, _filled(wanted, found, advice)))
 
 

@@ -170,7 +170,7 @@ class _DryRun:
         with Watch(without=self.links):
             self.first, self.along = 1, jnp.zeros(())
             self.points = points = [(self.start, self.tx.init(self.start))] * 2
-            later = _compiled(self._step)
+            later = self._compiled[frozenset()] = _compiled(self._step)
             for step in range(1, IDLE + 1):
                 forward = self._step if step == 1 else later
                 before, points = points, [forward(*pair) for pair in zip(self.gradients, points, strict=True)]

@@ -23,7 +23,7 @@ import optax
 from jaxreg._checks import check_number
 from jaxreg._groups import group_norms
 from jaxreg._hyperparameters import Number, rate_at
-from jaxreg._precision import eps, wide
+from jaxreg._precision import eps, real_dtype, wide
 from jaxreg._protocols import ConstraintRules, Rule, facts
 from jaxreg.constraints._spheres import tree_norm
 from jaxreg.rules._evaluate import at_rule, minimize_leaves
@@ -124,13 +124,12 @@ def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTra
     def change(rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array) -> list[jax.Array]:
         moved = []
         ends = minimize_leaves(rule, leaves, steps, count, tangent)
-        for leaf, end, u in zip(leaves, ends, steps, strict=True):
+        idle = _without_tangent(rule, leaves, steps, count) if tangent else [None] * len(steps)
+        for end, u, still in zip(ends, steps, idle, strict=True):
             inside, x = viewed(rule, u)
-            axes = rule_axes(inside, x.ndim)
-            still = x == 0 if axes is None else group_norms(wide(x), axes) == 0
-            if tangent and axes is not None and not facts(rule).joint:
-                along = facts(at_rule(rule, count)).tangent(wide(leaf.array), wide(u))
-                still |= _is_rounding(viewed(rule, along)[1], x, axes)
+            if still is None:
+                axes = rule_axes(inside, x.ndim)
+                still = x == 0 if axes is None else group_norms(wide(x), axes) == 0
             moved.append(jnp.where(still, 0, -end.reshape(x.shape)).reshape(u.shape))
         return moved
 
@@ -321,9 +320,22 @@ def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
     return with_constraints("relative_update", rules, change)
 
 
-def _is_rounding(along: jax.Array, direction: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    # Whether a group's direction is orthogonal to the sphere, so that only rounding errors are tangent to it.
-    return group_norms(wide(along), axes) <= 4 * eps(direction.dtype) * group_norms(wide(direction), axes)
+def _without_tangent(
+    rule: Rule, leaves: list[Leaf], steps: list[jax.Array], count: jax.Array
+) -> list[jax.Array | None]:
+    # For each leaf, whether the direction of a group is orthogonal to the sphere: no part of it is tangent, except
+    # rounding errors. None for a constraint without groups.
+    weights, directions = [wide(leaf.array) for leaf in leaves], [wide(u) for u in steps]
+    along = facts(at_rule(rule, count)).tangent
+    error = 64 * max(eps(real_dtype(each)) for each in [*weights, *directions])
+    if facts(rule).joint:
+        return [tree_norm(along(weights, directions)) <= error * tree_norm(directions)] * len(steps)
+    inside, u = viewed(rule, directions[0])
+    axes = rule_axes(inside, u.ndim)
+    if axes is None:
+        return [None]
+    part = viewed(rule, along(weights[0], directions[0]))[1]
+    return [group_norms(part, axes) <= error * group_norms(u, axes)]
 
 
 def _norms(rule: Rule, arrays: list[jax.Array]) -> list[jax.Array]:

@@ -4,7 +4,8 @@
 
 DATA is an .npz file with the arrays x and y. A population of 1 is the plain loop: a module, `torch.optim.Adam`, one
 model after the other. Larger ones are trained together: `vmap` of `grad` over stacked parameters, with Adam written out
-on them. PyTorch uses as many threads as it wants. Prints one line of JSON. Needs nothing but PyTorch and NumPy.
+on them, its epsilon before the correction of the bias. The weights are PyTorch's own. Prints one line of JSON. Needs
+nothing but PyTorch and NumPy.
 """
 
 import json

@@ -3,8 +3,8 @@
     python scripts/bench/trainings.py PROGRAM SYSTEM LANES STEPS FOLDER
 
 Prints one line of JSON. `scripts/bench/run` runs these in turn and makes the table (`table.py`). All programs of one
-system do the same arithmetic from the same initial weights. FOLDER holds what they share: the limit, compiled, and what
-an earlier round found out.
+system but the peers do the same arithmetic from the same initial weights. FOLDER holds what they share: the limit,
+compiled, and what an earlier round found out.
 """
 
 import json
@@ -365,7 +365,10 @@ def in_torch(system: str, lanes: int, steps: int, folder: str, population: int =
     command = [os.environ["JAXREG_BENCH_PEER"], str(Path(__file__).with_name("in_torch.py")), file, system]
     command += map(str, (-(-lanes // count), steps, population))
     settings = {"stdout": subprocess.PIPE, "text": True, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
-    printed = [process.communicate()[0] for process in [subprocess.Popen(command, **settings) for _ in range(count)]]
+    running = [subprocess.Popen(command, **settings) for _ in range(count)]
+    printed = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
+        raise RuntimeError("PyTorch failed")
     result = max((json.loads(text.splitlines()[-1]) for text in printed), key=lambda each: each["seconds"])
     return result | {"seconds": result["seconds"] * lanes / (-(-lanes // count) * count)}
 
@@ -374,7 +377,7 @@ def in_torch_together(system: str, lanes: int, steps: int, folder: str) -> dict:
     """The same by `torch.func`: each core trains its share at once."""
     from jaxreg.lab.sweeps.chunk_size import cores
 
-    return in_torch(system, lanes, steps, folder, lanes // cores())
+    return in_torch(system, lanes, steps, folder, -(-lanes // cores()))
 
 
 PROGRAMS = {

@@ -387,7 +387,7 @@ def test_weights_go_back_into_keras_as_the_page_says(network):
     model = linen(Cells(nn.OptimizedLSTMCell, "lstm") if network == "lstm" else MLP(hidden=7, outputs=2), x.shape[1:])
     params = weights.from_keras(jax.eval_shape(model.init, jax.random.key(0)), theirs)
     variables = [Variable(path) for path in theirs]
-    exec(inspect.cleandoc(lines), {"params": params, "keras_model": SimpleNamespace(trainable_weights=variables)})
+    exec(inspect.cleandoc(lines), {"params": params, "keras_model": SimpleNamespace(weights=variables)})
     for variable in variables:
         np.testing.assert_array_equal(variable.value, theirs[variable.path])
 
@@ -411,6 +411,8 @@ def test_normalisations_of_keras_follow_its_formula_in_flax():
         weights.from_keras(like["params"], keras)
     moving = {path: array for path, array in keras.items() if "moving" in path}
     params = weights.from_keras(like["params"], {path: a for path, a in keras.items() if path not in moving})
+    with pytest.raises(ValueError, match=r"moving statistics only: leave out all `arrays` except moving_mean and"):
+        weights.from_keras(like["batch_stats"], keras)
     statistics = weights.from_keras(like["batch_stats"], moving)
     ours = Normed().apply({"params": params, "batch_stats": statistics}, x)
     np.testing.assert_allclose(ours, layer, rtol=1e-5, atol=1e-5)

@@ -5,7 +5,6 @@ import numpy as np
 from jaxreg.lab.report.document import Code, Text
 from jaxreg.lab.report.provenance import Source
 from jaxreg.lab.search import summaries
-from jaxreg.lab.search.nested import is_forward
 from jaxreg.lab.search.run import Caller
 
 
@@ -51,8 +50,6 @@ def more_folds(source: Source) -> Text:
         source: Result of the search.
     """
     caller, needed = source.data.caller, source.find(summaries.repeats_needed)
-    if is_forward(source.data.parts):
-        return ["Only more rows can make it more certain."]
     if not np.isfinite(needed.data):
         return ["More repeats would hardly be enough."]
     enough: Text = [

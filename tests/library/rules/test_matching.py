@@ -256,7 +256,7 @@ REFUSED = {
     ),
     "not a pattern": ({3: LIMIT}, TypeError, "pattern is 3; expected a string"),
     "not a regular expression": ({"(": LIMIT}, ValueError, r"'\(' is not a regular expression"),
-    "not a rule": ({jr.KERNELS: 0.01}, TypeError, r"is 0.01; expected (a penalty, )?a constraint or a function"),
+    "not a rule": ({jr.KERNELS: 0.01}, TypeError, r"is 0.01; expected a"),
     "a class for an object": (
         {jr.KERNELS: jr.UnitNorm},
         TypeError,
@@ -318,6 +318,13 @@ def test_what_is_refused(name):
     for use in (lambda p: jr.project(rules).init(p), lambda p: jr.explain(p, rules)):
         with pytest.raises(error, match=message):
             use(network())
+
+
+def test_a_number_is_refused_with_what_is_accepted():
+    with pytest.raises(TypeError, match=r"project: .* is 0.01; expected a constraint or a function of an array"):
+        jr.project({jr.KERNELS: 0.01})
+    with pytest.raises(TypeError, match=r"is 0.01; expected a penalty, a constraint or a function"):
+        jr.explain(network(), {jr.KERNELS: 0.01})
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,25 @@ def test_a_direction_without_a_tangent_part_moves_nothing(inputs):
     assert np.isfinite(lost[:, 1:]).all()
 
 
+@pytest.mark.parametrize("rule", [jr.FrobeniusSphere(1.0), jr.SpectralSphere(1.0), jr.TreeNorm(1.0)])
+def test_a_whole_matrix_or_tree_without_a_tangent_part_stays(rule):
+    draws = np.random.default_rng(1).normal(size=(2, 8, 6))
+    params = jr.projected(
+        {name: {"kernel": jnp.asarray(w, jnp.float32)} for name, w in zip("ab", draws, strict=True)}, rule
+    )
+    radial = params
+    if isinstance(rule, jr.SpectralSphere):  # its normal is that of the largest singular value
+        u, _, v = np.linalg.svd(np.stack([params[name]["kernel"] for name in "ab"]))
+        radial = {n: {"kernel": jnp.asarray(np.outer(u[i, :, 0], v[i, 0]), jnp.float32)} for i, n in enumerate("ab")}
+    tx = jr.steepest(rule, tangent=True)
+    for scale in (3.0, -0.7):
+        updates = tx.update(jax.tree.map(lambda g, s=scale: s * g, radial), tx.init(params), params)[0]
+        chex.assert_trees_all_equal(updates, jax.tree.map(jnp.zeros_like, params))
+    other = jax.tree.map(lambda g: jnp.roll(g, 1, axis=0), radial)
+    updates = tx.update(other, tx.init(params), params)[0]
+    assert all(jnp.linalg.norm(u) > 0.1 for u in jax.tree.leaves(updates))
+
+
 def test_a_norm_of_all_kernels_has_one_step_for_all():
     params = {"first": {"kernel": jnp.ones((2, 2))}, "second": {"kernel": jnp.full((1, 2), 5.0)}}
     given = {"first": {"kernel": jnp.array([[0.0, 3.0], [0.0, 0.0]])}, "second": {"kernel": jnp.array([[0.0, 4.0]])}}

@@ -288,10 +288,10 @@ LINKS_OF_CONSTRAINTS = {
 NO_RULES = [
     (0.03, "rules are 0.03; expected a mapping"),
     (None, "rules are None; expected a mapping"),
-    ({"kernel": 0.03}, "the rule for 'kernel' is 0.03; expected a (penalty|constraint) or a function of an array"),
+    ({"kernel": 0.03}, "the rule for 'kernel' is 0.03; expected a {kind} or a function of an array"),
     ([jr.L2(0.1)], "Use one transformation per penalty"),
-    (jr.L2, r"the rule is the class L2(; expected an instance\. Write L2\(|, a penalty; expected a constraint)"),
-    ({jr.KERNELS: jr.UnitNorm}, r"KERNELS is the class UnitNorm(; expected an in|, a constraint; expected a penalty)"),
+    (jr.L2, r"the rule is the class L2{penalty}"),
+    ({jr.KERNELS: jr.UnitNorm}, r"KERNELS is the class UnitNorm{constraint}"),
 ]
 
 
@@ -300,7 +300,9 @@ NO_RULES = [
 def test_what_is_no_rule_is_refused_when_a_link_is_made(name, rules, words):
     if rules is None and name in ("penalties", "decays", "proximals", "constraints"):
         return
-    with pytest.raises(TypeError, match=words) as caught:
+    kinds = ["penalty", "constraint"] if name in LINKS_OF_PENALTIES else ["constraint", "penalty"]
+    wanted = {kinds[0]: r"; expected an instance\. Write", kinds[1]: f", a {kinds[1]}; expected a {kinds[0]}"}
+    with pytest.raises(TypeError, match=words.format(kind=kinds[0], **wanted)) as caught:
         (LINKS_OF_PENALTIES | LINKS_OF_CONSTRAINTS)[name](rules)
     assert "inject_hyperparams" not in str(caught.value)
 
