@@ -40,7 +40,7 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
         Inputs of shape (draws, rows, 2), and targets 0 and 1 as floats.
 
     Raises:
-        ValueError: If `states` is empty, or there are no training rows or no test rows.
+        ValueError: If `states` is empty, there are no training rows or no test rows, or the noise is negative.
 
     Example:
         >>> moons(range(2), test=70).x_test.shape
