@@ -273,7 +273,7 @@ class DualBounded(Protocol):
     """
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`.
+        """Return the smallest value of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`.
 
         The result may also be a lower bound on this minimum.
         """
@@ -320,7 +320,7 @@ class Opaque(Facts):
         return self.rule.lmo(direction)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ subject to penalty(u) ≤ `budget`, for the wrapped penalty."""
+        """Return the smallest value of penalty(u) + ⟨slope, u⟩ over all u with penalty(u) ≤ `budget`."""
         return self.rule.linear_minimum(slope, budget)
 
     def with_axis(self, axis: Axis) -> Any:

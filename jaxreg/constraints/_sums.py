@@ -104,7 +104,7 @@ class Simplex(Constraint):
     def bounds(self) -> Limits:
         """Return the bounds of every weight, 0 and infinity.
 
-        The limit `total` of every weight follows from the sum, so it is not returned.
+        No weight can exceed `total`, because no weight is negative and the sum is `total`. This is no separate bound.
         """
         return 0.0, float("inf")
 

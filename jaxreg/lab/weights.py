@@ -122,9 +122,9 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
     so are leading keys, such as `sequential`. The key `forward_lstm` may be shortened to `forward`. For example,
     `sequential/lstm/forward_lstm/lstm_cell/kernel` is matched with `lstm/forward/kernel`.
 
-    The layers of `like` must have their names in the Keras model. In Flax Linen, name the cell and not the `nn.RNN`
-    around the cell: `nn.RNN(nn.OptimizedLSTMCell(5, name="lstm"))`. In Flax NNX, the attribute is the name:
-    `self.lstm = nnx.RNN(nnx.OptimizedLSTMCell(3, 5, rngs=rngs))`.
+    Each layer of `like` must have the same name as its layer in the Keras model. In Flax Linen, name the cell and not
+    the `nn.RNN` around the cell: `nn.RNN(nn.OptimizedLSTMCell(5, name="lstm"))`. In Flax NNX, the attribute is the
+    name: `self.lstm = nnx.RNN(nnx.OptimizedLSTMCell(3, 5, rngs=rngs))`.
 
     A GRU in Keras must have `reset_after=True`, which is the default. If `like` has a `GRUCell` of NNX, the last third
     of the recurrent bias in Keras must be 0, because NNX has no such bias.

@@ -80,7 +80,7 @@ class L1(Penalty):
         return _soft_threshold(x, as_wide(step, x) * as_wide(self.strength, x)).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all arrays u with penalty(u) ≤ `budget`."""
+        """Return the smallest value of penalty(u) + ⟨slope, u⟩ over all arrays u with penalty(u) ≤ `budget`."""
         x = wide(slope)
         return of_norm(jnp.max(jnp.abs(x), initial=0), as_wide(self.strength, x), budget)
 
@@ -123,7 +123,7 @@ class L2(Penalty):
         return (x / (1 + 2 * as_wide(step, x) * as_wide(self.strength, x))).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all arrays u.
+        """Return the smallest value of penalty(u) + ⟨slope, u⟩ over all arrays u.
 
         Other penalties, such as `L1`, only consider arrays with penalty(u) ≤ `budget`, because otherwise the minimum
         may be -∞. Here the minimum is finite for any positive strength, so `budget` is not used.

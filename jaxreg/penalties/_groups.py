@@ -74,7 +74,7 @@ class GroupLasso(Penalty):
         return (x * left).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all arrays u with penalty(u) ≤ `budget`.
+        """Return the smallest value of penalty(u) + ⟨slope, u⟩ over all arrays u with penalty(u) ≤ `budget`.
 
         `jaxreg.solve` computes its duality gap from this minimum.
         """
@@ -183,7 +183,7 @@ class Linf(Penalty):
         return from_rows(rows, w.shape, axes).astype(w.dtype)
 
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all arrays u with penalty(u) ≤ `budget`.
+        """Return the smallest value of penalty(u) + ⟨slope, u⟩ over all arrays u with penalty(u) ≤ `budget`.
 
         `jaxreg.solve` computes its duality gap from this minimum.
         """

@@ -103,7 +103,7 @@ class Spectral(Penalty):
 
     @partitioned(number=True)
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all arrays u, or the bound -inf if `target` is above 0.
+        """Return the smallest value of penalty(u) + ⟨slope, u⟩ over all arrays u, or -inf if `target` is above 0.
 
         `jaxreg.solve` computes its duality gap from this minimum. With a target above 0, the penalty is not convex, and
         the minimum is not computed. The result is then -inf, which is a valid lower bound, and the gap is infinite. The
@@ -175,7 +175,7 @@ class Nuclear(Penalty):
 
     @partitioned(number=True)
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
-        """Return the minimum of penalty(u) + ⟨slope, u⟩ over all arrays u with penalty(u) ≤ `budget`.
+        """Return the smallest value of penalty(u) + ⟨slope, u⟩ over all arrays u with penalty(u) ≤ `budget`.
 
         `jaxreg.solve` computes its duality gap from this minimum.
         """

@@ -271,7 +271,9 @@ def _match(leaf: Leaf, by: list[str], patterns: Mapping[str, Rule], found: list[
 def _of_several(rules: Any) -> str:
     if not isinstance(rules, list | tuple):
         return ""
-    return ". Combine several constraints with jaxreg.Intersection(…, …). Use one transformation per penalty"
+    if any(isinstance(rule, Constraint) for rule in rules):
+        return ". Combine several constraints with jaxreg.Intersection(…, …)"
+    return ". Use one transformation per penalty"
 
 
 def _shows_a_part(params: Tree) -> bool:

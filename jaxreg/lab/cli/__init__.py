@@ -139,8 +139,8 @@ class Report:
         _shown(
             "For a training sweep with one axis, the value on this axis that means no regulariser.",
             "VALUE",
-            "inf if it is on the axis; otherwise 0 if it is on the axis; otherwise no baseline. 0 is not used on an "
-            "axis with negative values, or named like a limit or a logarithm",
+            "inf if it is on the axis; otherwise 0 if it is on the axis; otherwise no baseline. 0 is not used "
+            "if the axis has negative values, or a name such as max_norm, radius or log_strength",
         ),
     ] = None
     json: Annotated[

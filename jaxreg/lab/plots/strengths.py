@@ -174,7 +174,7 @@ def sparsity_path(
         The Matplotlib axes with the plot.
 
     Raises:
-        ValueError: If a share is not between 0 and 1, or one of the conditions of `strength_path` holds.
+        ValueError: If a share is not between 0 and 1. Also if `strength_path` raises an error for these values.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -212,7 +212,7 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
         A `StrengthPath`.
 
     Raises:
-        ValueError: If one of the conditions of `strength_path` holds.
+        ValueError: If `strength_path` raises an error for these values.
 
     Example:
         >>> along(xr.DataArray([0.8, 0.9], dims="strength", coords={"strength": [0.1, 0.01]})).lanes
@@ -235,8 +235,8 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     off = np.inf if np.isposinf(strength).any() else 0.0
     if off and (strength <= 0).any():
         raise ValueError(
-            f"the values of {x!r} are {strength.tolist()}; expected each value to be a positive number or infinity, "
-            "because values that include infinity are limits"
+            f"the values of {x!r} are {strength.tolist()}; expected each value to be above 0, because one of them is "
+            "infinity, so that they are limits"
         )
     strength = np.where(np.isposinf(strength), 0.0, strength)
     _check(values, strength, x)

@@ -528,9 +528,9 @@ def score_on_equal_rows(search: Search, model: str) -> float:
     """Return the mean score of a model on duplicate training rows: rows that occur several times in the table.
 
     Duplicate rows have equal inputs and equal targets. The result is the score to expect on new rows that equal a
-    training row. For each outer fold of the first repeat, the model is trained on the other folds and scored on their
-    duplicate rows. If they have none, the fold is left out. The score is the accuracy for classification, and R² for
-    regression.
+    training row. For each outer fold of the first repeat, the model is trained on the rows outside the fold, and scored
+    on the duplicate rows among these training rows. A fold without such rows is left out. The score is the accuracy for
+    classification, and R² for regression.
 
     Args:
         search: Result of the search. Its `equal_share` must be above 0.
@@ -687,8 +687,8 @@ def _on_folds(search: Search, model: str) -> tuple[np.ndarray, np.ndarray]:
 def averaged(search: Search) -> int:
     """Return the number of networks that the final model averages, assuming that no training run diverged.
 
-    If the final model is linear or consists of trees, it averages no networks. The result is then the number for the
-    same search without `any_model=True`.
+    If `any_model=True` has replaced the networks by a linear model or trees, the result is the number of networks that
+    would have been averaged.
     """
     kinds = len(search.found.members)
     if search.setting.forward:
