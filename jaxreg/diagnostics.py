@@ -41,7 +41,7 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
         the summed axes. Its dtype is float32 or wider.
 
     Raises:
-        ValueError: If a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+        ValueError: If a pattern matches no leaf, or two patterns of equal precedence match one leaf (see
             `jaxreg.explain`).
 
     Example:
@@ -74,8 +74,8 @@ def violations(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[
         are those of the same rules without ε.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf (see `jaxreg.explain`),
-            or a scheduled limit needs `step`.
+        ValueError: If a pattern matches no leaf, two patterns of equal precedence match one leaf (see
+            `jaxreg.explain`), or a scheduled limit needs `step`.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -108,8 +108,8 @@ def at_limit(params: Tree, rules: ConstraintRules, step: Step = None, tolerance:
         A dict from path to a share between 0 and 1.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf (see `jaxreg.explain`),
-            or a scheduled limit needs `step`.
+        ValueError: If a pattern matches no leaf, two patterns of equal precedence match one leaf (see
+            `jaxreg.explain`), or a scheduled limit needs `step`.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -155,7 +155,7 @@ def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
         A dict from path to a share between 0 and 1.
 
     Raises:
-        ValueError: If a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+        ValueError: If a pattern matches no leaf, or two patterns of equal precedence match one leaf (see
             `jaxreg.explain`).
 
     Example:
@@ -180,8 +180,8 @@ def penalties(params: Tree, rules: PenaltyRules, step: Step = None) -> dict[str,
         `jaxreg.RECURRENT_KERNELS`. A key is left out if the tree has no such kernel.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf (see `jaxreg.explain`),
-            or a scheduled strength needs `step`.
+        ValueError: If a pattern matches no leaf, two patterns of equal precedence match one leaf (see
+            `jaxreg.explain`), or a scheduled strength needs `step`.
         TypeError: If a rule does not return a single number.
 
     Example:
@@ -211,8 +211,8 @@ def moves(params: Tree, rules: ConstraintRules, step: Step = None) -> dict[str, 
         A dict from path to distance.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf (see `jaxreg.explain`),
-            or a scheduled limit needs `step`.
+        ValueError: If a pattern matches no leaf, two patterns of equal precedence match one leaf (see
+            `jaxreg.explain`), or a scheduled limit needs `step`.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr

@@ -87,15 +87,16 @@ def solve(
     The method is FISTA with a backtracking line search. It restarts the momentum whenever the momentum points uphill.
     The method stops when the duality gap is at most `tolerance`. With some rules, the gap cannot be computed and is
     infinite. Examples are rules that are not convex, and constraints to an unbounded set, such as `NonNeg`. With such a
-    rule, the method stops when the residual is at most `tolerance`.
+    rule, the method stops when the residual is at most `tolerance`. The residual is the norm of the proximal gradient
+    step divided by the step size.
 
     The function works under `jax.jit` and `jax.vmap`. Use `vmap` over strengths, folds or initial weights to solve
     thousands of problems together.
 
     The solution can be differentiated with respect to strengths, limits and all other inputs of `loss` and `rules`, by
     the implicit function theorem. The derivatives are correct if the minimum is unique. They need memory for a dense
-    matrix with one row and one column per weight. Only `params` has derivatives: those of `value`, `gap`, `residual`
-    and `steps` are 0.
+    matrix with one row and one column per weight. Of the fields of the result, only `params` has derivatives. Those of
+    `value`, `gap`, `residual` and `steps` are 0.
 
     The gap is an upper bound on value - minimum if the loss is convex and at least `floor` everywhere, and each leaf
     has a rule. A leaf without a rule makes the gap an estimate: this leaf adds the norm of its gradient times
@@ -122,7 +123,7 @@ def solve(
 
     Raises:
         ValueError: If a number is out of range, or a strength is a schedule. Also if a pattern matches no leaf, or two
-            patterns of the same rank match one leaf.
+            patterns of equal precedence match one leaf (see `jaxreg.explain`).
         TypeError: If the loss does not return one real number, or a penalty has no proximal step.
 
     Example:

@@ -64,9 +64,9 @@ class Intersection(Constraint):
 
     Raises:
         TypeError: If a part is not callable, or is a constraint on several arrays together, such as `TreeNorm`. Also if
-            a part is not convex and the combination is not in the list above. Groups can be compared only when the
-            shape of the weights is known. So if the groups do not fit, the error is raised when the intersection is
-            called.
+            a part is not convex and the combination is not in the list above. If the list requires certain groups of
+            weights, they are checked when the intersection is called, because groups depend on the shape of the
+            weights.
         ValueError: If there are no parts, if the rate of a `MinMaxNorm` is not 1, or if the required sums contradict
             each other. When the intersection is called, if the required bounds, norms and sums contradict each other.
             Traced limits are not checked, and contradictions between other kinds of sets are not detected. If no array

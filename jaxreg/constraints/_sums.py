@@ -104,7 +104,8 @@ class Simplex(Constraint):
     def bounds(self) -> Limits:
         """Return the bounds of every weight, 0 and infinity.
 
-        No weight can exceed `total`, because no weight is negative and the sum is `total`. This is no separate bound.
+        The upper bound is not `total`, because the sum and the lower bound already keep every weight at or below
+        `total`.
         """
         return 0.0, float("inf")
 
@@ -218,8 +219,8 @@ class L1Ball(Constraint):
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a minimiser z of ⟨direction, z⟩ over the set, with the shape of `direction`.
 
-        In each group, let d be the entry of `direction` with the largest magnitude. At this entry, z is
-        -radius · sign(d), with the limit `radius` of the L1 norm. At all other entries, z is 0.
+        In each group, z has a single nonzero entry. It lies where `direction` has its entry d of the largest magnitude,
+        and has the value -radius · sign(d).
         """
         if direction.size == 0:
             return direction

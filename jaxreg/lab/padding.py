@@ -38,9 +38,9 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
 
     - L1, L2, weight decay, `MaxNorm` and `NonNeg` have the same effect as on the model `make(width)`. They keep zeros,
       and they do not depend on the number of weights.
-    - `UnitNorm` and other rules that change zeros make the stored padding nonzero. If each unit is a separate group,
-      they still have the same effect, because the outputs do not depend on the stored padding. However, the norms
-      `norm/<path>` that `fit` records then include this padding.
+    - `UnitNorm` and other rules that change a group of zeros make the padding nonzero. If each unit is a separate
+      group, the effect on the units of the model is still the same, because the outputs do not depend on the padding.
+      However, the norms `norm/<path>` that `fit` records then include this padding.
     - `MaxRMS`, `Simplex` and other rules that depend on the number of weights have a different effect.
 
     Args:

@@ -95,8 +95,8 @@ class Survivors(NamedTuple):
         state: Final states of the runs, along a leading axis: a tree like the initial `state`.
         strengths: Strengths of the runs, along a leading axis. `population_training` returns their logarithms.
         losses: Loss of each run, of shape (runs,), in increasing order; infinite for a diverged run.
-        lanes: Index of the initial run from which each run descends, of shape (runs,). In `population_training`, a copy
-            has the index of the run that was copied.
+        lanes: Index of the initial run from which each run descends, of shape (runs,). In `population_training`, weak
+            runs are replaced by copies of better runs, and a copy takes over the index of the copied run.
     """
 
     state: Any
@@ -227,7 +227,7 @@ class Points(NamedTuple):
     """Evaluated points of a search, best first, with their losses. Each point is a set of regularisation strengths.
 
     Args:
-        logs: Logarithms of strengths, along a leading axis.
+        logs: Logarithms of the strengths: an array, or a tree of arrays, with one point per entry of the first axis.
         losses: Loss of each point, of shape (points,); infinite for a diverged training.
     """
 

@@ -38,8 +38,8 @@ def penalty(params: Tree, rules: PenaltyRules, step: jax.Array | int | None = No
         step: Optimiser step at which to evaluate scheduled strengths. Needed only if there are schedules.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf, or a scheduled strength
-            needs `step`.
+        ValueError: If a pattern matches no leaf, two patterns of equal precedence match one leaf (see
+            `jaxreg.explain`), or a scheduled strength needs `step`.
         TypeError: If a rule does not return a single number.
 
     Example:
@@ -233,8 +233,8 @@ def projected(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
         A tree like `params`. Weights already in their set are returned bit for bit.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf, or a scheduled limit
-            needs `step`.
+        ValueError: If a pattern matches no leaf, two patterns of equal precedence match one leaf (see
+            `jaxreg.explain`), or a scheduled limit needs `step`.
         TypeError: If a rule changes the shape of an array.
 
     Example:
@@ -290,8 +290,9 @@ def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
     0. The `axis` of a constraint defines its groups of weights. For a constraint without `axis`, such as `NonNeg`,
     every weight is a group.
 
-    Rules of `jaxreg.keras` are judged by their limits on the norm, without Keras's ε: Keras divides by the norm plus
-    ε = 1e-7. In contrast, the curve `violation` of `jaxreg.lab.fit` includes this ε.
+    For a rule of `jaxreg.keras`, the set is given by its exact limits on the norm. Keras's own projection leaves norms
+    slightly below these limits, because it divides by the norm plus 1e-7. The curve `violation` of `jaxreg.lab.fit`
+    measures the distance to the result of Keras's projection instead.
 
     Args:
         params: Tree of weight arrays.
@@ -299,8 +300,8 @@ def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
         step: Optimiser step at which to evaluate scheduled limits. Needed only if there are schedules.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf, or a scheduled limit
-            needs `step`.
+        ValueError: If a pattern matches no leaf, two patterns of equal precedence match one leaf (see
+            `jaxreg.explain`), or a scheduled limit needs `step`.
         TypeError: If a rule is a penalty of this package.
 
     Example:
@@ -352,8 +353,8 @@ def feasible(
         A boolean scalar.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf, or a scheduled limit
-            needs `step`.
+        ValueError: If a pattern matches no leaf, two patterns of equal precedence match one leaf (see
+            `jaxreg.explain`), or a scheduled limit needs `step`.
         TypeError: If a rule is a penalty of this package.
 
     Example:

@@ -148,9 +148,9 @@ def explain(
         The table. Print it, or iterate over its rows.
 
     Raises:
-        ValueError: If a pattern matches no leaf. If two patterns of the same rank match one leaf, such as two regular
-            expressions. If a leaf with a rule does not contain floating-point numbers. If an axis is out of range. If
-            `strict` is True, and axes are ambiguous or a leaf with two or more axes has no rule.
+        ValueError: If a pattern matches no leaf. If two patterns of equal precedence match one leaf, such as two
+            regular expressions. If a leaf with a rule does not contain floating-point numbers. If an axis is out of
+            range. If `strict` is True, and axes are ambiguous or a leaf with two or more axes has no rule.
         TypeError: If the rules are neither a callable nor a mapping of callables. If rules are given both as `rules`
             and by name, or not at all. If `constraints` contains a penalty, or another named set contains a constraint.
 

@@ -153,7 +153,7 @@ def assign(params: Tree, rules: Rules) -> list[tuple[Leaf, Rule | None]]:
     If a rule has no `axis` of its own, its `axis` becomes the fan-in axes of the leaf.
 
     Raises:
-        ValueError: If a pattern matches no leaf, two patterns of the same rank match one leaf, or a leaf with a rule
+        ValueError: If a pattern matches no leaf, two patterns of equal precedence match one leaf, or a leaf with a rule
             does not contain floating-point numbers.
         TypeError: If the rules are neither a callable nor a mapping of callables.
     """

@@ -68,10 +68,10 @@ class Reshaped(Facts):
         return self._in_shape(facts(self.rule).transported, before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the tangent vector z at `w` that minimises ⟨direction, z⟩, for a wrapped constraint to a sphere.
+        """Return the tangent vector z at `w` with norm at most R that minimises ⟨direction, z⟩.
 
-        All weights on the sphere have the same norm R, for example the spectral norm for `jaxreg.SpectralSphere`. The
-        norm of z is at most R.
+        The wrapped rule constrains weights to a sphere of radius R. The norm is that of the sphere, for example the
+        spectral norm for `jaxreg.SpectralSphere`.
         """
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
 

@@ -172,9 +172,8 @@ class InflectionBound:
     the running mean at a measurement is compared with its increase at the previous measurement. At the first increase
     that is smaller than the previous one, κ is set to R(w). Afterwards, κ does not change any more.
 
-    The comparisons start at the fourth measurement, as in the code of Franke and others. They could start at the third,
-    which is the first with a previous increase. Here, the running mean starts at the first measurement. In the code of
-    Franke and others, it starts at 0, so its growth there slows down even for a constant penalty.
+    The comparisons start at the fourth measurement, as in the code of Franke and others. Their code differs in one
+    point: its running mean starts at 0. Here, the running mean starts at the first measurement.
 
     Pass an `InflectionBound` to `jaxreg.bounded`.
 
@@ -256,8 +255,8 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
     weights are not changed. If the optimiser is SGD with a small learning rate η, the Lagrange multiplier of the bound
     is μ / η.
 
-    During training, the penalty may exceed the bound. When the training has converged, R(w) is at most κ if μ is 0.
-    Otherwise, R(w) in the first formula equals κ, and the second formula still shrinks the weights. With `L2(1.0)`, it
+    During training, the penalty may exceed the bound. When the training has converged, R(w) is at most κ if μ is 0. If
+    μ is above 0, the weights after the optimiser step have R(w) = κ, and update 2 then shrinks them. With `L2(1.0)`, it
     multiplies them by 1 - 2 μ. So the penalty of the returned weights is (1 - 2 μ)² · κ, which is about (1 - 4 μ) · κ.
 
     Args:
@@ -270,8 +269,8 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
         `params`.
 
     Raises:
-        ValueError: If the rate is not above 0. At `init`, if a pattern matches no leaf, or two patterns of the same
-            rank match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
+        ValueError: If the rate is not above 0. At `init`, if a pattern matches no leaf, or two patterns of equal
+            precedence match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: If `bound` does not have the methods of a bound.
 
     Example:

@@ -49,8 +49,8 @@ def bregman(rules: PenaltyRules, delta: Number = 1.0) -> optax.GradientTransform
         A gradient transformation. Its state is a `BregmanState`. Its `update` needs `params`.
 
     Raises:
-        ValueError: If δ is not above 0. At `init`, if a pattern matches no leaf, or two patterns of the same rank match
-            one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
+        ValueError: If δ is not above 0. At `init`, if a pattern matches no leaf, or two patterns of equal precedence
+            match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule has no proximal step.
 
     Example:

@@ -95,7 +95,7 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     Raises:
         TypeError: If `tx` has no `init` and `update`, or a leaf of `params` is not an array. Also if the `update` needs
             more than gradients, state and parameters, as in a line search.
-        ValueError: If a path pattern matches no leaf, or two patterns of the same rank match one leaf (see
+        ValueError: If a path pattern matches no leaf, or two patterns of equal precedence match one leaf (see
             `jaxreg.explain`). The patterns of the transformations in the chain are checked, too.
 
     Example:

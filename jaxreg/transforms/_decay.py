@@ -51,7 +51,7 @@ def decay(rules: PenaltyRules) -> optax.GradientTransformation:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+        ValueError: At `init`, if a pattern matches no leaf, or two patterns of equal precedence match one leaf (see
             `jaxreg.explain`). At `update`, if `params` is missing.
 
     Example:
@@ -206,8 +206,8 @@ def mean_decay(rules: PenaltyRules, memory: Number) -> optax.GradientTransformat
         `params`.
 
     Raises:
-        ValueError: If `memory` is below 0 or above 1. At `init`, if a pattern matches no leaf, or two patterns of the
-            same rank match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
+        ValueError: If `memory` is below 0 or above 1. At `init`, if a pattern matches no leaf, or two patterns of equal
+            precedence match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
 
     Example:
         The mean starts at 0 in this example, because `init` gets weights of 0.
@@ -258,10 +258,9 @@ def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTr
     A step is w ← (w - ηu) · a / (a + p · η · strength), with a = |w|^(2 - p). Here w are the weights before the step, u
     is the optimiser's direction and η the learning rate. Put the transformation after the learning rate in the chain.
 
-    The decay replaces the penalty strength · |z|^p of each weight by a parabola in z with its vertex at 0. The parabola
-    has the value and the slope of the penalty at z = w. The decay is the proximal step of this parabola. For p < 2, the
-    decay drives small weights to 0, and a weight at 0 stays 0. For p = 2, the decay equals `jaxreg.proximal` with
-    `L2(strength)`.
+    For each weight w, the penalty λ · |z|^p with strength λ is replaced by the parabola c · z² + d that has the same
+    value and slope at z = w. The decay is the proximal step of this parabola. For p < 2, the decay drives small weights
+    to 0, and a weight at 0 stays 0. For p = 2, the decay equals `jaxreg.proximal` with `L2(strength)`.
 
     Args:
         rules: `jaxreg.Lp` penalties by path pattern, or one penalty for all kernels. Strengths and powers are floats,

@@ -55,7 +55,7 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+        ValueError: At `init`, if a pattern matches no leaf, or two patterns of equal precedence match one leaf (see
             `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule has no `lmo`.
 
@@ -101,7 +101,7 @@ def steepest(rules: ConstraintRules, tangent: bool = False) -> optax.GradientTra
         A gradient transformation. Its state counts the updates. Its `update` needs `params` and returns -lmo(u).
 
     Raises:
-        ValueError: At `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+        ValueError: At `init`, if a pattern matches no leaf, or two patterns of equal precedence match one leaf (see
             `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule has no `lmo`.
 
@@ -195,7 +195,7 @@ def tangent(rules: ConstraintRules) -> optax.GradientTransformation:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+        ValueError: At `init`, if a pattern matches no leaf, or two patterns of equal precedence match one leaf (see
             `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule acts on single weights, such as `Box`.
 
@@ -237,8 +237,8 @@ def radial_brake(rules: ConstraintRules, outward: Number) -> optax.GradientTrans
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: If `outward` is not from 0 to 1. At `init`, if a pattern matches no leaf, or two patterns of the
-            same rank match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
+        ValueError: If `outward` is not from 0 to 1. At `init`, if a pattern matches no leaf, or two patterns of equal
+            precedence match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule acts on single weights, such as `Box`.
 
     Example:
@@ -289,7 +289,7 @@ def relative_update(rules: ConstraintRules) -> optax.GradientTransformation:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+        ValueError: At `init`, if a pattern matches no leaf, or two patterns of equal precedence match one leaf (see
             `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule acts on single weights, such as `Box`.
 

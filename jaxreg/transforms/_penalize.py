@@ -27,7 +27,7 @@ def penalize(rules: PenaltyRules) -> optax.GradientTransformation:
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: At `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+        ValueError: At `init`, if a pattern matches no leaf, or two patterns of equal precedence match one leaf (see
             `jaxreg.explain`). At `update`, if `params` is missing.
 
     Example:

@@ -29,7 +29,7 @@ def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformat
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: If `every` is below 1. At `init`, if a pattern matches no leaf, or two patterns of the same rank
+        ValueError: If `every` is below 1. At `init`, if a pattern matches no leaf, or two patterns of equal precedence
             match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
 
     Example:

@@ -48,8 +48,8 @@ def proximal(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTransf
         A gradient transformation. Its state counts the updates. Its `update` needs `params`.
 
     Raises:
-        ValueError: If a number is out of range. At `init`, if a pattern matches no leaf, or two patterns of the same
-            rank match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
+        ValueError: If a number is out of range. At `init`, if a pattern matches no leaf, or two patterns of equal
+            precedence match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule has no proximal step.
 
     Example:
@@ -100,8 +100,8 @@ def proximal_adam(
         small squared gradients would be rounded to 0. So both running means are in float32 or wider.
 
     Raises:
-        ValueError: If a number is out of range. At `init`, if a pattern matches no leaf, or two patterns of the same
-            rank match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
+        ValueError: If a number is out of range. At `init`, if a pattern matches no leaf, or two patterns of equal
+            precedence match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `init`, if a leaf of `params` is not an array. At `update`, if a rule has no proximal step.
 
     Example:

@@ -57,7 +57,7 @@ def regularize(
 
     Raises:
         ValueError: If `decays` or `proximals` are given without a learning rate, or the learning rate is negative. At
-            `init`, if a pattern matches no leaf, or two patterns of the same rank match one leaf (see
+            `init`, if a pattern matches no leaf, or two patterns of equal precedence match one leaf (see
             `jaxreg.explain`).
         TypeError: If `optimizer` is not an Optax transformation. If rules are passed as `learning_rate`. If a rule is
             not a function. If a constraint is passed where a penalty is expected, or a penalty where a constraint is

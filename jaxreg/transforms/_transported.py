@@ -56,7 +56,7 @@ def transported_momentum(
 
     Raises:
         ValueError: At `init`, if the state of `inner` has no field `moment`, a pattern matches no leaf, or two patterns
-            of the same rank match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
+            of equal precedence match one leaf (see `jaxreg.explain`). At `update`, if `params` is missing.
         TypeError: At `update`, if a rule acts on single weights, such as `Box`.
 
     Example:

@@ -83,9 +83,9 @@ def report(
 
     Raises:
         ValueError: If a folder holds no finished results, or case studies and sweeps are mixed. If a sweep has no loss
-            on test rows, named `test_loss` or `test`. If a loss on test or validation rows has a dimension other than
-            `epoch` and the axes of the sweep (for example, the axes `l2`, `seed` and `draw`). If `baseline` is neither
-            None nor a value of a single axis, or is passed for a case study.
+            on test rows, named `test_loss` or `test`. If a loss on test or validation rows has a dimension that is
+            neither `epoch` nor an axis of the sweep. If `baseline` is neither None nor a value of a single axis, or is
+            passed for a case study.
         FileNotFoundError: If a folder does not exist.
 
     Example:

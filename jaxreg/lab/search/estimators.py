@@ -151,8 +151,8 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
         best_params_: Dict with the `method` and the `strength` of the chosen candidate. The strength is a limit for
             MaxNorm, a number of epochs for early stopping, and a probability for dropout. It is None for a method
             without a strength.
-        best_score_: Mean score (accuracy) of the chosen candidate on the outer folds. All outer folds together have
-            chosen this candidate, so the score is too optimistic.
+        best_score_: Mean score (accuracy) of the chosen candidate on the outer folds. The candidate was chosen by its
+            results on these same folds, so the score is too optimistic.
         outer_score_: Mean score on the outer folds if the choice is repeated for each of them. For each outer fold, a
             candidate is chosen and its networks are trained without the rows of this fold. This is the score to expect
             on new rows.

@@ -71,13 +71,13 @@ class FittedNets(nn.Module):
 def to_flax(search: Search) -> tuple[FittedNets, dict[str, Any]]:
     """Return the fitted model of a search as a Flax module and its variables.
 
-    Networks of one kind have the same layers and the same coding of their inputs. The variables are a dict with two
-    Flax collections:
+    The model may average networks of several kinds. Networks of one kind have the same layers, and transform their
+    inputs by the same piecewise linear functions, if by any. The variables are a dict with two Flax collections:
 
     - `params`: the kernels and biases. There is one entry per kind: `nets_0`, `nets_1`, …. The first axis of each array
       is the index of the network within its kind.
     - `figures`: constants for each kind. They are the mean and scale of each input and of the target, and the piecewise
-      linear functions that code the inputs, if there are any.
+      linear functions, if there are any.
 
     The module takes the same inputs as `search.net`. If the search was run on a data frame, `search.model.encoding`
     converts a data frame to these inputs.

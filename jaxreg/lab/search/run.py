@@ -85,7 +85,8 @@ class Search:
             compared. It is a dict: (index of an outer fold, indices of the candidates) -> (score, loss) on this fold.
             For regression, the score is NaN, as in `outer`. None for a stored search of an older version, which did not
             average candidates.
-        equal_rows: Scores of the networks on duplicate rows; None if the table has no duplicate rows.
+        equal_rows: Scores of the networks on rows that occur several times in the table, with equal inputs and targets
+            (see `jaxreg.lab.search.score_on_equal_rows`). None if there are no such rows.
         notes: Notes about the table, such as how its columns were read; empty if the search was given arrays.
         caller: Interface through which the search was started. The advice in `verdict` uses the argument names of this
             interface, such as `--epochs` for the command `jaxreg search`.

@@ -225,10 +225,11 @@ def errors_saved(search: Search) -> float:
 
 
 def one_error_in(search: Search) -> float:
-    """Return n = 1 / |`errors_saved`|: of every n errors without a regulariser, the search avoids one.
+    """Return n such that the search avoids one of every n errors that are made without a regulariser.
 
-    The result is also positive if the search adds errors: then it adds one error to every n. Infinity if the number of
-    errors does not change.
+    This is n = 1 / |`errors_saved`|, where `errors_saved` is the share of these errors that the search avoids. If the
+    search makes more errors instead, it adds one error to every n. If the number of errors does not change, n is
+    infinity.
     """
     share = abs(errors_saved(search))
     return 1 / share if share else float("inf")
@@ -247,10 +248,10 @@ def repeats_needed(search: Search) -> float:
     """Return the number of repeats of the cross-validation that would make the reduction of the loss significant.
 
     The reduction is that of the search, compared with no regulariser. Its mean and its spread over the outer folds are
-    assumed to stay the same. Only numbers above that of this search are tried, even if the reduction is already
-    significant. The result is infinity if 100 repeats (`MOST_REPEATS`) are not enough. All repeats use the same rows,
-    so even many repeats may not be enough. If later rows are predicted from earlier rows, all repeats would have the
-    same folds, and the result is infinity.
+    assumed to stay the same. The result is always above the number of repeats in `search`, even if the reduction is
+    already significant. The result is infinity if 100 repeats (`MOST_REPEATS`) are not enough. All repeats use the same
+    rows, so even many repeats may not be enough. If later rows are predicted from earlier rows, all repeats would have
+    the same folds, and the result is infinity.
     """
     if is_forward(search.parts):
         return float("inf")
@@ -264,9 +265,9 @@ def repeats_needed(search: Search) -> float:
 
 
 def times_longer(search: Search) -> float:
-    """Return the factor by which a search takes longer with enough repeats for a significant reduction of the loss.
+    """Return how many times as long this search would take with enough repeats for a significant reduction of the loss.
 
-    `jaxreg.lab.search.repeats_needed` returns this number of repeats. The time is assumed to be proportional to the
+    The number of repeats is that of `jaxreg.lab.search.repeats_needed`. The time is assumed to be proportional to the
     number of repeats. The result is rounded up to a whole number. It is infinity if 100 repeats are not enough.
     """
     return float(np.ceil(repeats_needed(search) / search.plan.repeats))
@@ -484,12 +485,12 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus the networks' score, on new rows including copies of training rows.
+    """Return the score of another model minus the networks' score, on new rows of which some equal training rows.
 
-    The result is a weighted mean of two differences: on rows with new inputs (`rival_gain`), and on training rows that
-    occur several times (`score_on_equal_rows`). The weight of the second difference is `equal_share`, as if this share
-    of new rows equalled training rows. A share of at most 2 % counts as 0. A positive mean shows that the other model
-    is better.
+    The result is a weighted mean of two differences of scores: on rows with new inputs (`rival_gain`), and on training
+    rows that occur several times (see `score_on_equal_rows`). The weight of the second difference is `equal_share`.
+    This assumes that copies of training rows are as frequent among new rows as in the table. A share of at most 2 %
+    counts as 0. A positive mean shows that the other model is better.
 
     Args:
         search: Result of a search with `rivals` or `any_model`.
@@ -517,9 +518,9 @@ def best_model(search: Search) -> str:
 def equal_share(search: Search) -> float:
     """Return the share of the table's rows that equal another row in inputs and target. Rows count by their weights.
 
-    The result is 0 if the search did not merge equal rows. It merges none if there are groups, times or given folds. It
-    also merges none if the table has more than five rows per distinct input row, or fewer distinct input rows than
-    folds.
+    The result is 0 if the search did not merge equal rows. The search merges no rows if there are groups, times or
+    given folds. It also merges none if the table has more than five times as many rows as distinct inputs, or fewer
+    distinct inputs than folds.
     """
     return 0.0 if search.equal_rows is None else search.equal_rows.share
 
@@ -711,8 +712,8 @@ def units(search: Search, layer: str) -> int:
 def nets(search: Search) -> int:
     """Return the number of trained networks: one per candidate and split.
 
-    A split is one choice of the folds that a training run leaves out. A candidate is chosen or tested on these folds.
-    `Search.parts` lists all splits.
+    A split leaves out one or more folds of the table. The network is trained on the other folds. The folds that are
+    left out serve to choose or to test candidates. `Search.parts` lists all splits.
     """
     return len(search.tried) * len(search.parts)
 

@@ -360,9 +360,9 @@ def nadeau_bengio(
         b: Baseline, on the same splits.
         n_train: Number of training rows per split.
         n_test: Number of test rows per split.
-        over: Name or names of the dimensions along which there are runs, outermost first. All of them are averaged
-            except the first one with several entries, which is the dimension of the splits. By default, the seeds of
-            each draw are averaged.
+        over: Name or names of the dimensions along which there are runs, outermost first. The first of these dimensions
+            that is longer than 1 is the dimension of the splits. The values are averaged over the others: by default,
+            over the seeds of each draw.
         drop_diverged: If True, pairs of runs in which `a` or `b` is not finite are dropped. If False, such a pair
             raises an error.
         confidence: Confidence level of the interval, between 0 and 1.

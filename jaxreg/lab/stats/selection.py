@@ -62,11 +62,11 @@ def one_standard_error(
         A `OneStandardError`.
 
     Raises:
-        ValueError: If there is neither a coordinate `strength` nor exactly one dimension of limits. If a further
-            dimension that is not in `over` has several entries. If there are fewer than two draws and fewer than two
-            seeds. If every strength has a diverged run. If `lower_is_better` is not given, and the name of `values`
-            does not say which values are better. If `lower_is_better` is not given, and values named as a loss are
-            negative, because they may be losses with their sign changed.
+        ValueError: If there is neither a coordinate `strength` nor exactly one dimension that is recognised as limits.
+            If a further dimension that is not in `over` has several entries. If there are fewer than two draws and
+            fewer than two seeds. If every strength has a diverged run. If `lower_is_better` is not given, and the name
+            of `values` does not say which values are better. If `lower_is_better` is not given, and values named as a
+            loss are negative, because they may be losses with their sign changed.
 
     Example:
         >>> loss = xr.DataArray(
@@ -168,12 +168,13 @@ def nested_choice(
 
     Args:
         validation: One number per run, with a coordinate `strength` along one dimension. A strength of NaN counts as 0.
-            All other dimensions hold repeated runs. Without a coordinate `strength`, the only dimension of limits is
-            used: it contains infinity (no limit), or has a name such as `limit`, `max_norm` or `radius`.
+            All other dimensions hold repeated runs. Without a coordinate `strength`, the limits of a constraint are
+            compared instead. Their dimension is recognised by a value of infinity (no limit), or by a name such as
+            `limit`, `max_norm` or `radius`.
         test: The same runs on test data.
-        over: Name or names of the dimensions of repeated runs, the outermost first: seeds within draws are
-            `("draw", "seed")`. Names that `validation` lacks are ignored. A strength is chosen for each entry of the
-            first dimension in `over` that has several entries, such as each draw. Before the choice, the runs are
+        over: Name or names of the dimensions of repeated runs, the outermost first, such as `("draw", "seed")` for
+            seeds within draws. Names that `validation` lacks are ignored. The first of these dimensions that is longer
+            than 1 separates the choices: by default, there is one choice per draw. Before the choice, the runs are
             averaged over the other dimensions in `over`.
         lower_is_better: True if lower values are better, False if higher values are better. By default, the names of
             the arrays decide: lower for `validation_loss` or `val_error`, higher for `val_accuracy` or `score`. If the
@@ -183,11 +184,11 @@ def nested_choice(
         A `NestedChoice`.
 
     Raises:
-        ValueError: If there is neither a coordinate `strength` nor exactly one dimension of limits. If a further
-            dimension that is not in `over` has several entries. If the arrays have different labels. If, in one of the
-            draws, every strength has a diverged run. If `lower_is_better` is not given, and the names do not say which
-            values are better. If `lower_is_better` is not given, and values named as a loss are negative, because they
-            may be losses with their sign changed.
+        ValueError: If there is neither a coordinate `strength` nor exactly one dimension that is recognised as limits.
+            If a further dimension that is not in `over` has several entries. If the arrays have different labels. If,
+            in one of the draws, every strength has a diverged run. If `lower_is_better` is not given, and the names do
+            not say which values are better. If `lower_is_better` is not given, and values named as a loss are negative,
+            because they may be losses with their sign changed.
 
     Example:
         >>> grid = {"strength": [0.0, 0.01], "draw": [0, 1]}

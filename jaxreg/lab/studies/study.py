@@ -172,8 +172,9 @@ class Study(StudyInfo):
         quick: Numbers of seeds, draws and epochs of a short trial, `jaxreg run --quick`.
         published: Dict from the label of a recipe to its published accuracies on the training and the test rows of
             `data`.
-        highlights: Labels of the most important recipes. The report plots the first one next to the baseline, unless it
-            recommends another recipe. The table of published gains lists those with published accuracies.
+        highlights: Labels of the most important recipes. The report plots the first of these recipes next to the
+            baseline. If the report recommends another recipe, it plots that one instead. Its table of published gains
+            lists the recipes of `highlights` that have published accuracies.
         grid: Name (`method`) of the arm whose results are plotted against its strengths. Empty for no such plot.
         claims: Claims to test on the draws.
         source: Source of the published accuracies.

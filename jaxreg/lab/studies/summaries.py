@@ -289,7 +289,7 @@ def published_gain(study: StudyResults, recipe: str) -> float:
 
 
 def share_of_published(study: StudyResults, recipe: str) -> float:
-    """Return the mean gain in test accuracy on fresh draws, divided by the gain on the published data.
+    """Return the mean gain in test accuracy on fresh draws, divided by the gain on the data of the publication.
 
     A gain is the accuracy of the recipe minus the accuracy of the baseline. Both gains are measured by the study: one
     on `study.fresh`, the other on `study.published`. The numbers in the publication are not used. The result is NaN if

@@ -23,9 +23,9 @@ def read(
 
     Args:
         file: Path that ends in .csv, .tsv, .txt, .data, .xlsx, .npz or .parquet. The file may be compressed by gzip.
-        wanted: Dict with the names of the columns to read as keys. The value True keeps the cells as text, even if they
-            look like numbers (such as the code 02134). The value False converts the cells to numbers if all of them are
-            numbers or missing. If `wanted` is None, all columns are read as with the value False.
+        wanted: Dict whose keys are the names of the columns to read. The value True keeps the cells as text, even if
+            they look like numbers (such as the code 02134). The value False converts the cells to numbers if all of
+            them are numbers or missing. If `wanted` is None, all columns are read as with the value False.
         without: Names of columns not to read, even if they are in `wanted`.
         names: Names of all columns of a text file or sheet, in order. They replace the header row, if there is one.
 
@@ -79,9 +79,9 @@ def parsed(
     Args:
         raw: Content of the file.
         name: Name of the file. Its ending determines the format. Error messages and notes contain the name.
-        wanted: Dict with the names of the columns to read as keys. The value True keeps the cells as text, even if they
-            look like numbers. The value False converts the cells to numbers if all of them are numbers or missing. If
-            `wanted` is None, all columns are read as with the value False.
+        wanted: Dict whose keys are the names of the columns to read. The value True keeps the cells as text, even if
+            they look like numbers. The value False converts the cells to numbers if all of them are numbers or missing.
+            If `wanted` is None, all columns are read as with the value False.
         without: Names of columns not to read, even if they are in `wanted`.
         names: Names of all columns of a text file or sheet, in order. They replace the header row, if there is one.
 

@@ -49,4 +49,4 @@ CLASSES = Task(categorical_cross_entropy, {"accuracy": categorical_accuracy}, "c
 """Classification: two or more classes, which are integers from 0. The network has one logit per class."""
 
 NUMBERS = Task(squared_error, {"rmse": root_mean_squared_error}, "squared error", "", classes=False)
-"""Regression: targets are numbers. The network has one output per number."""
+"""Regression: the target of a row is one or more numbers. The network has one output for each of them."""
