@@ -68,8 +68,10 @@ def check_number(value: Number, what: str, within: str) -> None:
     except (TypeError, ValueError):
         numbers = None
     if numbers is None:
-        arrays = ", or an array of such numbers" if isinstance(value, list | tuple) else ""
-        raise TypeError(f"{what} is {value!r}; expected {interval}{arrays}")
+        listed = isinstance(value, list | tuple)
+        given = f"the {type(value).__name__} {value!r}" if listed else repr(value)
+        arrays = ", or a JAX or NumPy array of such numbers" if listed else ""
+        raise TypeError(f"{what} is {given}; expected {interval}{arrays}")
     wrong = numbers[interval.outside(numbers)]
     if wrong.size:
         raise ValueError(f"{what} is {float(wrong.flat[0]):g}; expected {interval}")

@@ -195,9 +195,9 @@ class _Rule(Facts):
         for name, value in config.items():
             if any(map(callable, jax.tree.leaves(value, is_leaf=callable))):
                 raise TypeError(
-                    f"{self!r} can't be saved with a Keras layer, because its {name} contains a schedule or a rule; "
-                    "expected numbers. Save only the weights of the model. Or wrap the rule in a function, pass this "
-                    "function to the layer, and list it in custom_objects when you load the model"
+                    f"{self!r} can't be saved with a Keras layer, because its argument `{name}` contains a schedule "
+                    "or a rule; expected only numbers. Save only the weights of the model. Or wrap the rule in a "
+                    "function, pass this function to the layer, and list it in custom_objects when you load the model"
                 )
             if isinstance(value, np.ndarray | np.generic | jax.Array):
                 config[name] = np.asarray(value).tolist()

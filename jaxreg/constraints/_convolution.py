@@ -122,10 +122,15 @@ def _checked(
     else:
         padding = tuple((int(before), int(after)) for before, after in padding)
         added = [sum(pair) for pair in padding]
-    if len(added) != len(window) or any(n + more < k for n, more, k in zip(size, added, window, strict=True)):
+    if len(added) != len(window):
         raise ValueError(
-            f"conv_norm: padding is {padding!r} for an input of size {size} and a window of size {window}; expected "
-            "one pair (before, after) per axis, and a padded input at least as large as the window"
+            f"conv_norm: padding is {padding!r} for a window of size {window}; expected one pair (before, after) "
+            "per axis"
+        )
+    if any(n + more < k for n, more, k in zip(size, added, window, strict=True)):
+        raise ValueError(
+            f"conv_norm: the input of size {size} with the padding {padding!r} is smaller than the window of size "
+            f"{window}. Pass a larger input or more padding"
         )
     return size, padding, strides
 

@@ -235,13 +235,15 @@ class Intersection(Constraint):
             )
         for part in [] if closed else self.parts:
             if not facts(part).convex:
+                name = type(innermost(part)).__name__
                 expected = (
-                    "no other parts than NonNeg and one L1Ball, MaxNorm, MaxRMS or Simplex, with the same groups or "
-                    "larger ones"
+                    "NonNeg or one of L1Ball, MaxNorm, MaxRMS and Simplex, or both, as its other parts. The groups of "
+                    f"these parts must consist of whole groups of {name}"
                     if facts(part).cone
-                    else "convex parts, or limits on norms of the same groups together with bounds or one SumTo"
+                    else "limits on the norms of the same groups, bounds such as NonNeg, or one SumTo, as its other "
+                    "parts. SumTo allows no bounds beside it"
                 )
-                raise TypeError(f"Intersection: {type(innermost(part)).__name__} is not convex; expected {expected}")
+                raise TypeError(f"Intersection: {name} is not convex; expected {expected}")
         return closed
 
 

@@ -81,9 +81,10 @@ def _filled(like: Tree, arrays: Arrays, advice: str) -> Tree:
     places = leaves(like)
     missing, unknown = ({leaf.path for leaf in places} - set(arrays), set(arrays) - {leaf.path for leaf in places})
     if missing or unknown:
+        wrong = [f"{word}: {_listed(paths)}. " for word, paths in (("Missing", missing), ("Unknown", unknown)) if paths]
         raise ValueError(
-            f"the weights do not fit the model: {_listed(missing)} missing, {_listed(unknown)} unknown; expected "
-            f"exactly {_listed({leaf.path for leaf in places})}. {advice}"
+            f"the weights do not fit the model. {''.join(wrong)}Expected exactly: "
+            f"{_listed({leaf.path for leaf in places})}. {advice}"
         )
     values = [_fitted(leaf.path, np.asarray(arrays[leaf.path]), leaf.array) for leaf in places]
     return jax.tree.unflatten(jax.tree.structure(like), values)

@@ -58,7 +58,7 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     value = jnp.asarray(at_rule(rule, step)(array))
     if value.shape != ():
         raise TypeError(
-            f"the rule {rule!r} for {leaf.path} returns an array of shape {value.shape}; expected a penalty, which "
+            f"the rule {rule!r} for {leaf.shown} returns an array of shape {value.shape}; expected a penalty, which "
             "returns one number. If the rule is a constraint, pass it to jaxreg.project"
         )
     return value.astype(real_dtype(wide(array)))  # the strength may have a wider dtype than the weights
@@ -93,7 +93,7 @@ def penalized(params: Tree, rules: PenaltyRules, name: str) -> list[tuple[Leaf, 
         if pattern is not None and rule is not None
     ]
     for leaf, _, rule in found:
-        place = f"jaxreg.{name}: the rule for {leaf.path}"
+        place = f"jaxreg.{name}: the rule for {leaf.shown}"
         refuse_other(innermost(rule), Penalty, place, "jaxreg.project or jaxreg.violation")
     return found
 
@@ -125,7 +125,7 @@ def prox_leaf(rule: Rule, leaf: Leaf, array: jax.Array, size: Any, step: jax.Arr
     """
     if not isinstance(innermost(rule), Proximable):
         raise TypeError(
-            f"the rule {rule!r} for {leaf.path} has no proximal step; expected a penalty with a method prox(w, step). "
+            f"the rule {rule!r} for {leaf.shown} has no proximal step; expected a penalty with a method prox(w, step). "
             "Pass a penalty without this method to jaxreg.penalize or jaxreg.decay, and a constraint to jaxreg.project"
         )
     return like_leaf(rule, leaf, array, at_rule(rule, step).prox(array, size))
@@ -181,7 +181,7 @@ def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array
     """Cast `value`, the result of a rule for `array`, to the dtype of `array`. Raise if their shapes differ."""
     if jnp.shape(value) != array.shape:
         raise TypeError(
-            f"the rule {rule!r} for {leaf.path} returns an array of shape {jnp.shape(value)} for weights of shape "
+            f"the rule {rule!r} for {leaf.shown} returns an array of shape {jnp.shape(value)} for weights of shape "
             f"{array.shape}; expected the shape of the weights. Array hyperparameters must broadcast to this shape. "
             "If the rule is a penalty, pass it to jaxreg.penalize"
         )

@@ -89,8 +89,8 @@ class Table:
         """Return the warnings below the table, about ambiguous axes and about weights without a rule."""
         doubtful = [f"{row.path} ({row.doubt})" for row in self.rows if row.doubt]
         passed_over = [row.path for row in self.rows if row.passed_over]
-        lines = [("Ambiguous; pass axis, or use a path as pattern: ", "; ", doubtful)]
-        lines += [("Two or more axes, but none of these rules: ", ", ", passed_over)]
+        lines = [("Weights with ambiguous axes; pass axis, or use a path as pattern: ", "; ", doubtful)]
+        lines += [("Weights with two or more axes, but without a rule: ", ", ", passed_over)]
         return [start + _some(list(dict.fromkeys(items)), between) for start, between, items in lines if items]
 
     def _repr_markdown_(self) -> str:

@@ -61,6 +61,11 @@ class Leaf(NamedTuple):
     inferred: Inference
 
     @property
+    def shown(self) -> str:
+        """The path in an error message. The path of a tree that is one array is empty."""
+        return self.path or "the whole tree"
+
+    @property
     def kind(self) -> Kind:
         """Role of the leaf in its layer."""
         return self.inferred.kind
@@ -171,12 +176,7 @@ def matches(params: Tree, rules: Rules) -> list[Match]:
         exact = [i for i, leaf in enumerate(found) if leaf.path == pattern and not isinstance(pattern, Kind)]
         places = exact or [i for i, leaf in enumerate(found) if _matches(pattern, leaf)]
         if not places and pattern not in optionals and not _shows_a_part(params):
-            raise ValueError(
-                f"pattern {_shown(pattern)} matches no parameter; expected a path, a regular expression for a "
-                f"whole path, or a kind such as {_shown(_kind_named(pattern) or KERNELS)}. "
-                f"{_closest(pattern, found)}{_own_names(pattern, found)}Remove the pattern, or choose from the "
-                f"existing paths: {_listed(found)}{_without_names(params)}"
-            )
+            raise ValueError(f"pattern {_shown(pattern)} matches no parameter{_advice(pattern, params, found)}")
         for i in places:
             claimed[i].append(pattern)
     claimed = [_most_exact(leaf, by) for leaf, by in zip(found, claimed, strict=True)]
@@ -296,7 +296,7 @@ def _on_axes(rule: Rule, leaf: Leaf) -> Rule:
     try:
         group_axes(leaf.array.ndim, facts(rule).axis)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"the rule {rule!r} for {leaf.path}: {error}") from None
+        raise type(error)(f"the rule {rule!r} for {leaf.shown}: {error}") from None
     return rule
 
 
@@ -308,7 +308,7 @@ def _of_one_layer(rule: Rule, leaf: Leaf, one: tuple[int, ...]) -> Rule:
     axes = leaf.axes if axis is None else group_axes(leaf.array.ndim, axis)
     if not set(axes) <= set(one):
         raise ValueError(
-            f"the rule {rule!r} for {leaf.path}: `axis` is {axis}; expected only axes from {one}, the axes "
+            f"the rule {rule!r} for {leaf.shown}: `axis` is {axis}; expected only axes from {one}, the axes "
             "of a single layer. The rule is applied to each layer of the stack separately"
         )
     closed = facts(rule).map_rules(
@@ -340,6 +340,21 @@ def _kind_named(pattern: str) -> Kind | None:
     return found[0] if found else None
 
 
+def _advice(pattern: str, params: Tree, found: list[Leaf]) -> str:
+    if not found:
+        return ", because the tree has no parameters. Pass the parameters of the model, or remove the pattern"
+    known = f"The existing paths are: {_listed(found)}{_without_names(params)}"
+    if isinstance(pattern, Kind):
+        return (
+            ", because a kind is recognised by the names that JAX libraries give to parameters. Use a path, or a "
+            f"regular expression for a whole path{_own_names(pattern, found)}. {known}"
+        )
+    return (
+        "; expected a path, a regular expression for a whole path, or a kind such as "
+        f"{_shown(_kind_named(pattern) or KERNELS)}. {_closest(pattern, found)}{known}"
+    )
+
+
 def _closest(pattern: str, found: list[Leaf]) -> str:
     # Paths that are most like the pattern, of the kind that it names. Those of the gates of a cell are equally like it.
     alike = [leaf.path for leaf in found if _kind_named(pattern) in (leaf.kind, None)]
@@ -360,7 +375,7 @@ def _own_names(pattern: str, found: list[Leaf]) -> str:
     alike += name if name.isdigit() else re.sub(r"\d+", "[0-9]+", re.escape(name))
     fits = [leaf.path for leaf in found if re.fullmatch(alike, leaf.path)]
     shown = alike if set(fits) <= set(wide) else wide[0]
-    return f"Names of your own need a pattern, such as {shown!r}. "
+    return f", such as {shown!r}"
 
 
 def _likeness(one: Sequence[str], other: Sequence[str]) -> float:

@@ -202,6 +202,6 @@ def refuse_single_weights(rule: Rule, leaf: Leaf, name: str) -> None:
     inside = facts(innermost(rule))
     if not (has_groups(inside) or inside.matrix or inside.joint):
         raise TypeError(
-            f"jaxreg.{name}: the rule for {leaf.path} is {rule!r}, which acts on single weights; expected a constraint "
-            "on groups of weights, such as FrobeniusSphere or UnitNorm"
+            f"jaxreg.{name}: the rule for {leaf.shown} is {rule!r}, which acts on single weights; expected a "
+            "constraint on groups of weights, such as FrobeniusSphere or UnitNorm"
         )

@@ -123,9 +123,9 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
             if not re.search(r"required keyword-only argument.*'(value|grad|value_fn)'", str(error)):
                 raise
             raise TypeError(
-                f"jaxreg.check got an optimiser that needs more than gradients ({error}), such as a line search. Check "
-                "the chain with optax.adam(1e-3) in place of this optimiser. With a line search, add "
-                "jaxreg.penalty(params, rules) to the loss instead of a transformation to the chain"
+                "jaxreg.check can't call this optimiser, because it needs more than gradients, as a line search does: "
+                f"{error}. Check the chain with optax.adam(1e-3) in its place. To train with a line search, use no "
+                "transformation of jaxreg, but add jaxreg.penalty(params, rules) to the loss"
             ) from None
         penalties, constraints = _by_kind(rules or {}, run.start)
         if run.still():

@@ -285,7 +285,7 @@ def p_norm_decay(rules: PenaltyRules, learning_rate: Number) -> optax.GradientTr
 
     def change(rule: Rule, leaf: Leaf, update: jax.Array, count: jax.Array) -> jax.Array:
         if not isinstance(rule, Lp):
-            raise TypeError(f"the rule {rule!r} for {leaf.path} is not a jaxreg.Lp; expected jaxreg.Lp(strength, p)")
+            raise TypeError(f"the rule {rule!r} for {leaf.shown} is not a jaxreg.Lp; expected jaxreg.Lp(strength, p)")
         norm: Any = at_rule(rule, count)
         weight = jnp.power(jnp.abs(wide(leaf.array)), 2 - norm.p)
         total = weight + norm.p * rate_at(learning_rate, count) * norm.strength

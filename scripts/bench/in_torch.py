@@ -22,19 +22,19 @@ STRENGTH, RATE, B1, B2, EPSILON = 1e-3, 1e-3, 0.9, 0.999, 1e-7
 
 
 class Rows(nn.Module):
-    """An LSTM of 32 units over the rows of a digit."""
+    """An LSTM or GRU of 32 units over the rows of a digit."""
 
-    def __init__(self) -> None:
+    def __init__(self, layer: type[nn.RNNBase]) -> None:
         """Make the layers."""
         super().__init__()
-        self.lstm, self.output = nn.LSTM(8, 32, batch_first=True), nn.Linear(32, 10)
+        self.layer, self.output = layer(8, 32, batch_first=True), nn.Linear(32, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits."""
-        return self.output(self.lstm(x)[0][:, -1])
+        return self.output(self.layer(x)[0][:, -1])
 
 
-class WrittenRows(nn.Module):
+class WrittenLSTM(nn.Module):
     """The same written out, as `vmap` has no rule for `nn.LSTM`."""
 
     def __init__(self) -> None:
@@ -52,13 +52,33 @@ class WrittenRows(nn.Module):
         return self.output(h)
 
 
+class WrittenGRU(nn.Module):
+    """The same written out, as `vmap` has no rule for `nn.GRU`."""
+
+    def __init__(self) -> None:
+        """Make the weights of the two gates, of the candidate and of the output."""
+        super().__init__()
+        self.kernel, self.state, self.output = nn.Linear(8, 96), nn.Linear(32, 96), nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        h = x.new_zeros(x.shape[0], 32)
+        for step in range(x.shape[1]):
+            (r, z, n), (r_back, z_back, n_back) = self.kernel(x[:, step]).chunk(3, -1), self.state(h).chunk(3, -1)
+            z = torch.sigmoid(z + z_back)
+            h = (1 - z) * torch.tanh(n + torch.sigmoid(r + r_back) * n_back) + z * h
+        return self.output(h)
+
+
 def network(system: str, together: bool) -> tuple[nn.Module, str]:
     """Return a network and the name of its weight under L2."""
     if system == "MLP":
         return nn.Sequential(nn.Linear(2, 500), nn.ReLU(), nn.Linear(500, 1)), "0.weight"
     if system == "CNN":
         return nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(576, 10)), "0.weight"
-    return (WrittenRows(), "kernel.weight") if together else (Rows(), "lstm.weight_ih_l0")
+    if together:
+        return {"LSTM": WrittenLSTM, "GRU": WrittenGRU}[system](), "kernel.weight"
+    return Rows({"LSTM": nn.LSTM, "GRU": nn.GRU}[system]), "layer.weight_ih_l0"
 
 
 def error(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).parent
-STEPS = {"MLP": 4000, "CNN": 300, "LSTM": 200}
+STEPS = {"MLP": 4000, "CNN": 300, "LSTM": 200, "GRU": 200}
 LANES = 64
 LANES_STEPS = 2000
 """Steps that make 64 lanes work enough to be compiled with all optimisations, as they are in a full training."""
@@ -140,6 +140,9 @@ def of_trainings(found: list[dict]) -> list[str]:
                 f"{system}: the final test losses of sweep and program by hand differ by at most {gap:.1e} (relative). "
                 f"Populations tried by hand, ms a lane in a tenth of the steps: {tried}."
             )
+        if {"sweep", "sweep of a library's net"} <= last.keys():
+            times = of[system, STEPS[system], "sweep of a library's net"] / of[system, STEPS[system], "sweep"]
+            notes.append(f"{system}: the sweep of a library's net takes {times:.3g} times as long as the laboratory's.")
         if "Keras fit" in last:
             times = of[system, STEPS[system], "Keras fit"] / of[system, STEPS[system], "sweep"]
             notes.append(f"{system}: the sweep is {times:.0f} times as fast a model as Keras's fit on its JAX backend.")

@@ -36,6 +36,7 @@ def problem(system: str, steps: int):
     made, module, inputs = {
         "CNN": (digits, CNN(filters=(16,), outputs=10), (8, 8, 1)),
         "LSTM": (digits_by_row, LSTM(units=(32,), outputs=10), (8, 8)),
+        "GRU": (digits_by_row, gru(), (8, 8)),
     }[system]
     data = made([0], train=100)
     data = data._replace(x_test=data.x_test[:, :200], y_test=data.y_test[:, :200])
@@ -50,9 +51,21 @@ def problem(system: str, steps: int):
     )
 
 
-def kernel(system: str) -> str:
-    """The kernel under L2."""
-    return {"MLP": "hidden/kernel", "CNN": "conv/kernel", "LSTM": "lstm/kernel"}[system]
+def gru():
+    """Return Flax's GRU of 32 units and a layer of 10 outputs, for sequences. The laboratory has no GRU of its own."""
+    from flax import linen as nn
+
+    class Rows(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(10, name="output")(nn.RNN(nn.GRUCell(32, name="gru"))(x)[:, -1])
+
+    return Rows()
+
+
+def kernels(system: str) -> str:
+    """The pattern of the kernels under L2."""
+    return {"MLP": "hidden/kernel", "CNN": "conv/kernel", "LSTM": "lstm/kernel", "GRU": "gru/i[rzn]/kernel"}[system]
 
 
 def ours(system: str, lanes: int, steps: int, folder: str) -> dict:
@@ -66,7 +79,7 @@ def ours(system: str, lanes: int, steps: int, folder: str) -> dict:
     task = problem(system, steps)
 
     def run(seed, draw):
-        recipe = Recipe(penalties={kernel(system): jr.L2(1e-3)})
+        recipe = Recipe(penalties={kernels(system): jr.L2(1e-3)})
         curves = fit(task, recipe, jax.random.key(seed), draw)
         return {name: curves[name] for name in ("test_loss", "test_accuracy", "train_loss", "train_accuracy")}
 
@@ -133,13 +146,46 @@ def plain(system: str):
         (h, _), _ = jax.lax.scan(cell, (zeros, zeros), jnp.swapaxes(x, 0, 1))
         return h @ p["output"]["kernel"] + p["output"]["bias"]
 
-    return {"MLP": mlp, "CNN": cnn, "LSTM": lstm}[system]
+    def gru(p, x):
+        w = p["gru"]
+
+        def cell(h, row):
+            ahead, back = row @ w["kernel"] + w["bias"], h @ w["recurrent_kernel"]
+            (r, z, n), (r_back, z_back, n_back) = jnp.split(ahead, 3, -1), jnp.split(back, 3, -1)
+            z, n = jax.nn.sigmoid(z + z_back), jnp.tanh(n + jax.nn.sigmoid(r + r_back) * (n_back + w["candidate_bias"]))
+            return (1 - z) * n + z * h, None
+
+        h, _ = jax.lax.scan(cell, jnp.zeros((len(x), w["recurrent_kernel"].shape[0])), jnp.swapaxes(x, 0, 1))
+        return h @ p["output"]["kernel"] + p["output"]["bias"]
+
+    return {"MLP": mlp, "CNN": cnn, "LSTM": lstm, "GRU": gru}[system]
+
+
+def initial(system: str, task):
+    """Return the function of a key that draws the initial weights of `plain`: those of the laboratory's network.
+
+    Flax's GRU has a kernel per gate. An expert lays them side by side.
+    """
+    import jax.numpy as jnp
+
+    def beside(key):
+        p = task.model.init(key)
+        gates = p["gru"]
+        fused = {
+            "kernel": jnp.concatenate([gates[name]["kernel"] for name in ("ir", "iz", "in")], 1),
+            "recurrent_kernel": jnp.concatenate([gates[name]["kernel"] for name in ("hr", "hz", "hn")], 1),
+            "bias": jnp.concatenate([gates[name]["bias"] for name in ("ir", "iz", "in")]),
+            "candidate_bias": gates["hn"]["bias"],
+        }
+        return {"gru": fused, "output": p["output"]}
+
+    return beside if system == "GRU" else task.model.init
 
 
 def library(system: str, shape):
     """Return the network in a library: initial parameters by key, outputs, and the kernel under L2.
 
-    The MLP is one of Flax NNX, the CNN one of Flax Linen, the LSTM one of Equinox.
+    The MLP is one of Flax NNX, the CNN one of Flax Linen, the LSTM and the GRU are of Equinox.
     """
     import jax
     import jax.numpy as jnp
@@ -174,17 +220,19 @@ def library(system: str, shape):
     import equinox as eqx
 
     class Rows(eqx.Module):
-        cell: eqx.nn.LSTMCell
+        cell: eqx.nn.LSTMCell | eqx.nn.GRUCell
         output: eqx.nn.Linear
 
         def __init__(self, key):
             first, second = jax.random.split(key)
-            self.cell, self.output = eqx.nn.LSTMCell(8, 32, key=first), eqx.nn.Linear(32, 10, key=second)
+            cell = eqx.nn.LSTMCell if system == "LSTM" else eqx.nn.GRUCell
+            self.cell, self.output = cell(8, 32, key=first), eqx.nn.Linear(32, 10, key=second)
 
         def __call__(self, x):
-            start = (jnp.zeros(32), jnp.zeros(32))
-            (h, _), _ = jax.lax.scan(lambda state, row: (self.cell(row, state), None), start, x)
-            return self.output(h)
+            zeros = jnp.zeros(32)
+            start = (zeros, zeros) if system == "LSTM" else zeros
+            state, _ = jax.lax.scan(lambda state, row: (self.cell(row, state), None), start, x)
+            return self.output(state[0] if system == "LSTM" else state)
 
     _, static = eqx.partition(Rows(jax.random.key(0)), eqx.is_array)
     return (
@@ -246,10 +294,10 @@ def by_hand(system: str, lanes: int, steps: int, folder: str, threads: int = 1) 
     import numpy as np
 
     task = problem(system, steps)
-    first, second = kernel(system).split("/")
+    layer = kernels(system).split("/")[0]
 
     def compiled(population, steps):
-        train = training(task, steps, task.model.init, plain(system), lambda p: p[first][second])
+        train = training(task, steps, initial(system, task), plain(system), lambda p: p[layer]["kernel"])
         return jax.jit(jax.vmap(train)).lower(jnp.arange(population)).compile()
 
     def called(program, pool, starts, size):

@@ -235,8 +235,8 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     off = np.inf if np.isposinf(strength).any() else 0.0
     if off and (strength <= 0).any():
         raise ValueError(
-            f"the values of {x!r} are {strength.tolist()}; expected each value to be above 0, because one of them is "
-            "infinity, so that they are limits"
+            f"the values of {x!r} are {strength.tolist()}. Because they contain infinity, they are read as limits of a "
+            "constraint; expected limits above 0. Remove the other values"
         )
     strength = np.where(np.isposinf(strength), 0.0, strength)
     _check(values, strength, x)

@@ -376,8 +376,8 @@ def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArr
             )
     if set(a.dims) != set(b.dims):
         raise ValueError(
-            f"`a` and `b` have different dimensions, {a.dims} and {b.dims}; expected the same dimensions, such as draw "
-            "and seed. Select one recipe and one epoch in `a` and in `b`"
+            f"`a` has the dimensions {a.dims}, and `b` has {b.dims}; expected the same dimensions. Only one of them "
+            f"has {' and '.join(sorted(map(repr, set(a.dims) ^ set(b.dims))))}: select one entry or average there"
         )
     try:
         return xr.align(a.astype(np.float64), b.astype(np.float64).transpose(*a.dims), join="exact")

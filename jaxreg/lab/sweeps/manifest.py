@@ -190,19 +190,15 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
     _expect(_count(content["chunk"]) and content["chunk"] < 2**31, "chunk", "1 to 2**31 - 1 runs", content)
     outputs = {name: _variable(name, value) for name, value in content["outputs"].items()}
     _expect(bool(outputs), "outputs", "at least one output", content)
-    _expect(
-        "keep" not in content["identity"] or _is_rule(content["identity"]["keep"], outputs),
-        "identity",
-        "a valid rule for large outputs",
-        content,
-    )
+    if "keep" in (kept := content["identity"]):
+        _expect(_is_rule(kept["keep"], outputs), "keep", "a number of runs, an output, and the outputs to keep", kept)
     sizes = dict(dims)
     for name, output in outputs.items():
         clash = name in dims or not dims.keys().isdisjoint(output.dims)
-        _expect(not clash, "outputs", "names that differ from those of the axes", content)
+        _expect(not clash, "outputs", f"no name of an axis ({', '.join(dims)[:80]}) for {name[:40]!r}", content)
         for dim, size in zip(output.dims, output.shape, strict=True):
             _expect(sizes.setdefault(dim, size) == size, "outputs", "one size per dimension", content)
-    _expect(set(coords.values()) <= sizes.keys(), "coords", "names with dimensions", content)
+    _expect(set(coords.values()) <= sizes.keys(), "coords", "dimensions of the sweep or of its outputs", content)
     _expect(set(coords.values()) >= dims.keys(), "coords", "a coordinate for each dimension of the grid", content)
     lane = sum(output.nbytes for output in outputs.values())
     _expect(lane * math.prod(dims.values()) < 2**63, "outputs", "fewer than 2**63 bytes", content)

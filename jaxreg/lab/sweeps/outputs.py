@@ -253,9 +253,8 @@ def _labelled(name: str, value: Any) -> Labelled:
         not isinstance(values, jax.Array | np.ndarray | np.generic)
         or str(getattr(values.dtype, "kind", "V")) in "OSUMm"
     ):
-        raise TypeError(
-            f"output {name!r} is a {type(values).__name__}; it must be an array of numbers, or a tree of such arrays"
-        )
+        kind = f"an array of dtype {values.dtype}" if hasattr(values, "dtype") else f"a {type(values).__name__}"
+        raise TypeError(f"output {name!r} is {kind}; expected an array of numbers, or a tree of such arrays")
     dims = value.dims if isinstance(value, Labelled) else tuple(f"{name}_{i}" for i in range(values.ndim))
     if len(dims) != values.ndim or len(set(dims)) != len(dims):
         raise ValueError(

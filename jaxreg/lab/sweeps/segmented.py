@@ -80,9 +80,9 @@ class SegmentedSweep:
             )
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
-                f"`halve` is given, and the sweep has {len(design.boxes)} compiled programs; expected only one. Each "
-                "string, each value of choices(…) and None needs its own program. Call `sweep` once for each "
-                "program, or set halve=None"
+                f"a sweep with `halve` needs {len(design.boxes)} compiled programs; expected only one program. On an "
+                "axis, each string, each None and each value of choices(…) needs its own program. Call `sweep` once "
+                "per such value, or set halve=None"
             )
         if path is not None:
             _check_free(path)

@@ -237,7 +237,9 @@ def find_manifest(path: Path) -> Manifest | None:
     if path.exists() and not path.is_dir():
         raise ValueError(f"the store {path} is a file; expected a folder")
     if path.is_symlink() and not path.exists():
-        raise ValueError(f"the store {path} is a link to {os.readlink(path)}, which does not exist; expected a folder")
+        raise ValueError(
+            f"the store {path} is a link whose target {os.readlink(path)!r} does not exist; expected a folder"
+        )
     try:
         return _read_manifest(path / MANIFEST)
     except (FileNotFoundError, DamagedError):
@@ -398,9 +400,8 @@ def _differences_of_axes(
         elif (lost := old[~np.isin(old, new)]).size:
             listed = ", ".join(map(repr, lost[:3].tolist())) + (", …" if lost.size > 3 else "")
             parts.append(
-                f"axis {name} lacks values of the store ({listed}); to read a part of the store, use "
-                f"open_store(...).sel({name}=...), and to add runs, pass all values of the store and the new values. A "
-                "sweep with fewer values is read only if it was run before with the same function and data"
+                f"axis {name!r} has {listed} in the store, but not in this sweep. To add runs, pass all values of the "
+                f"store and the new values. To read some of the runs, use open_store(...).sel({name}=...)"
             )
     return parts
 

@@ -52,7 +52,8 @@ class TableError(ValueError):
     """
 
     def __init__(self, sentences: Sequence[str], leave_out: Sequence[str]):
-        super().__init__("; ".join(sentences))
+        several = f"the table has {len(sentences)} problems:" + "".join(f"\n- {sentence}" for sentence in sentences)
+        super().__init__(several if len(sentences) > 1 else sentences[0])
         self.leave_out = tuple(leave_out)
 
 

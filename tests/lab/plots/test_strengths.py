@@ -203,7 +203,7 @@ def test_an_axis_of_words_or_of_another_name_is_refused(ax):
         strengths.strength_path(ax, None, own([1, 2]))
     with pytest.raises(ValueError, match=r"expected finite numbers$"):
         strengths.strength_path(ax, None, own([1, np.nan]), x="width")
-    with pytest.raises(ValueError, match=r"expected each value to be above 0, because one of them is infinity"):
+    with pytest.raises(ValueError, match=r"Because they contain infinity, they are read as limits"):
         strengths.strength_path(ax, None, own([0, np.inf]), x="width")
 
 

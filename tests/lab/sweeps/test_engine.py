@@ -753,9 +753,9 @@ def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCa
     ("run", "over", "options", "message"),
     [
         (lambda scale, seed: walk(scale * 2, seed), WALKS, {}, "the function, or data"),
-        (walk, {**WALKS, "scale": [0.1, 1.0, 11.0]}, {}, r"sweep: axis scale lacks values of the store \(10\.0\); to"),
-        (walk, {**WALKS, "seed": range(6)}, {}, r"sweep: axis seed lacks values of the store \(6\); to read"),
-        (walk, {**WALKS, "seed": range(2, 9)}, {}, r"sweep: axis seed lacks values of the store \(0, 1\); to read"),
+        (walk, {**WALKS, "scale": [0.1, 1.0, 11.0]}, {}, r"sweep: axis 'scale' has 10\.0 in the store, but"),
+        (walk, {**WALKS, "seed": range(6)}, {}, r"sweep: axis 'seed' has 6 in the store, but"),
+        (walk, {**WALKS, "seed": range(2, 9)}, {}, r"sweep: axis 'seed' has 0, 1 in the store, but"),
         (
             walk,
             {**WALKS, "seed": np.arange(9, dtype=np.int32)},

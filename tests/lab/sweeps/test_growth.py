@@ -246,15 +246,15 @@ def test_new_lanes_are_handed_over_with_their_points(tmp_path: Path) -> None:
         (
             net,
             {"scale": [1.0, 3.0], "seed": range(9)},
-            r"sweep: axis scale lacks values of the store \(2\.0\); to read",
+            r"sweep: axis 'scale' has 2\.0 in the store, but not in this sweep\. To add",
         ),
         (lambda scale, seed: net(2 * scale, seed), {"scale": [1.0, 2.0], "seed": range(9)}, "the function, or data"),
         (
             net,
             {"scale": [1.0, 2.0], "seed": range(2)},
-            r"lacks values of the store \(2\); to read a part .* open_store\(\.\.\.\)\.sel\(seed=\.\.\.\), and",
+            r"has 2 in the store, .* open_store\(\.\.\.\)\.sel\(seed=\.\.\.\)\.",
         ),
-        (net, {"scale": [1.0, 2.0, 3.0], "seed": range(2)}, r"axis seed lacks values of the store \(2\); to read"),
+        (net, {"scale": [1.0, 2.0, 3.0], "seed": range(2)}, r"axis 'seed' has 2 in the store, but"),
     ],
 )
 def test_only_the_same_function_takes_over_lanes(run: Any, over: Any, message: str, tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_a_file_or_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"inside/it: .*notes\.txt is a file"):
         create(tmp_path / "notes.txt" / "inside" / "it", MINE, COORD_VALUES)
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(ValueError, match="is a link to nowhere, which does not exist"):
+    with pytest.raises(ValueError, match="is a link whose target 'nowhere' does not exist"):
         create(tmp_path / "link", MINE, COORD_VALUES)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 

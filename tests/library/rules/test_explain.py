@@ -132,8 +132,9 @@ STACK = {
 def test_what_the_tree_leaves_open_is_said_under_the_table():
     table = jr.explain(STACK, jr.MaxNorm(1.0))
     (doubtful, passed_over) = str(table).splitlines()[-2:]
-    assert doubtful.startswith("Ambiguous; pass axis, or use a path as pattern: layers/kernel (axes may also be (1,)")
-    assert passed_over == "Two or more axes, but none of these rules: pos"
+    assert doubtful.startswith("Weights with ambiguous axes; pass axis, or use a path as pattern: layers/kernel (axes ")
+    assert "axes may also be (1,)" in doubtful
+    assert passed_over == "Weights with two or more axes, but without a rule: pos"
     rows = {row.path: row for row in table}
     assert rows["layers/kernel"].cells()[-1] == "default, ambiguous"
     assert (rows["head/kernel"].source, rows["head/kernel"].doubt) == ("default", "")
@@ -184,7 +185,7 @@ def test_the_sets_of_a_chain_are_shown_together():
     for name, rules in SETS.items():
         alone = {row.path: row.rule for row in jr.explain(network(), rules) if row.rule is not None}
         assert {row.path: row.rule for row in together if row.argument == name} == alone
-        assert "but none of these rules" in str(jr.explain(network(), rules))
+        assert "but without a rule" in str(jr.explain(network(), rules))
     assert not any(row.argument for row in jr.explain(network(), RULES))
 
 

@@ -444,7 +444,7 @@ def test_a_node_that_refuses_an_index_keeps_its_place():
     ],
 )
 def test_names_of_ones_own_are_told_a_pattern_that_matches_their_matrices(params, pattern):
-    with pytest.raises(ValueError, match="Names of your own need a pattern, such as ") as caught:
+    with pytest.raises(ValueError, match="Use a path, or a regular expression for a whole path, such as ") as caught:
         jr.explain(params, jr.MaxNorm(1.0))
     assert f"such as {pattern!r}. Remove" in str(caught.value)
     matched = [row for row in jr.explain(params, {pattern: jr.MaxNorm(1.0)}) if row.rule is not None]
