@@ -383,7 +383,7 @@ def _likeness(one: Sequence[str], other: Sequence[str]) -> float:
 
 
 def _listed(found: list[Leaf]) -> str:
-    shown = ", ".join(leaf.path or "'' (the tree is one array)" for leaf in found[:40]) or "none at all"
+    shown = ", ".join(leaf.path or "'' (the tree is one array)" for leaf in found[:40])
     return shown if len(found) <= 40 else f"{shown} and {len(found) - 40} more"
 
 

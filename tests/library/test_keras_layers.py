@@ -81,7 +81,7 @@ def test_a_chain_on_a_list_of_variables():
 
 
 def test_a_list_of_values_has_no_paths():
-    with pytest.raises(ValueError, match=r"the existing paths: 0, 1 \(a list has no names; for Keras, pass {v.path"):
+    with pytest.raises(ValueError, match=r"The existing paths are: 0, 1 \(a list has no names; for Keras, pass"):
         jr.explain([v.value for v in VARIABLES], jr.MaxNorm(1.0))
 
 

@@ -481,7 +481,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (ValueError, OSError) as error:
-        print("; ".join([f"jaxreg: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        lines = [f"jaxreg: {error}", *getattr(error, "__notes__", [])]
+        print(("\n" if "\n" in lines[0] else "; ").join(lines), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
         print(f"jaxreg: {str(stop) or 'stopped'}", file=sys.stderr, flush=True)

@@ -419,10 +419,10 @@ def test_jax_is_not_imported_before_a_table_is_judged(tmp_path, rows):
     assert done.stdout.split() == ["2" if refused else "judged", "False", "False"]
     if refused:
         assert done.stderr == (
-            "jaxreg: column 'y', the target, holds only the class x; expected at least two; column 'city' is "
-            "empty in all 6 rows: ignore it with --leave-out; to run without these columns: jaxreg search "
-            "t.csv --target "
-            "y --leave-out city\n"
+            "jaxreg: the table has 2 problems:\n"
+            "- column 'y', the target, holds only the class x; expected at least two\n"
+            "- column 'city' is empty in all 6 rows: ignore it with --leave-out\n"
+            "to run without these columns: jaxreg search t.csv --target y --leave-out city\n"
         )
 
 

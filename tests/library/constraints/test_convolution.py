@@ -119,7 +119,7 @@ def test_stacks_and_units_that_come_first():
         (lambda: jr.conv_norm(kernel(2, 3), (4,)), r"expected \(\*window, inputs, units\)"),
         (lambda: jr.conv_norm(kernel(3, 3, 1, 1), (4,)), "expected 2 numbers"),
         (lambda: jr.conv_norm(kernel(3, 3, 1, 1), (4, 0)), "expected a whole number of at least 1"),
-        (lambda: jr.conv_norm(kernel(3, 3, 1, 1), (4, 2), "VALID"), "at least as large as the window"),
+        (lambda: jr.conv_norm(kernel(3, 3, 1, 1), (4, 2), "VALID"), "is smaller than the window"),
         (lambda: jr.conv_norm(kernel(3, 1, 1), (4,), ((1, 1), (1, 1))), r"one pair \(before, after\)"),
         (lambda: jr.conv_norm(kernel(3, 1, 1), (4,), "REFLECT"), "padding is 'REFLECT'"),
         (lambda: jr.ConvNorm(0.0, size=(4, 4)), "limit is 0"),

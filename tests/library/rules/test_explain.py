@@ -140,7 +140,7 @@ def test_what_the_tree_leaves_open_is_said_under_the_table():
     assert (rows["head/kernel"].source, rows["head/kernel"].doubt) == ("default", "")
     with pytest.raises(
         ValueError,
-        match=r"strict=True allows .* without a rule\. Ambiguous; .*\. Two or .* these rules: pos\. Change the rules",
+        match=r"allows .* without a rule\. Weights with ambiguous .*\. Weights .* a rule: pos\. Change the rules",
     ):
         jr.explain(STACK, jr.MaxNorm(1.0), strict=True)
     assert table._repr_markdown_().splitlines()[-1] == passed_over
