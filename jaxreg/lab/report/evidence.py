@@ -144,6 +144,9 @@ def sweep_verdict(sweep: Source) -> list[Block]:
         lead: Text = [Code(label), " ", *found, "."]
         reason: Text = [f"Its test {what.words} is ", loss, *why, "."]
         blocks = [Paragraph(lead, lead=True), Paragraph(reason), *evidence(sweep, label, f"{unit_of(sweep)}s")]
+    for axis in without_effect(sweep):
+        told = ["All runs that differ only in ", Code(axis), " have the same loss. Does the function use ", Code(axis)]
+        blocks.append(Paragraph([*told, "? If not, intervals over these runs are too narrow."], note=True))
     if told := at_the_end(sweep, label):
         blocks.append(Paragraph(told, note=True))
     if not validated(sweep):
@@ -152,6 +155,17 @@ def sweep_verdict(sweep: Source) -> list[Block]:
         )
         blocks.append(Paragraph([warning], note=True))
     return blocks
+
+
+def without_effect(sweep: Source) -> list[str]:
+    """Return the axes of repeated runs, "draw" or "seed", along which the test loss never changes.
+
+    Args:
+        sweep: Dataset that `by_recipe` returned.
+    """
+    loss = sweep.data[LOSS]
+    repeated = [axis for axis in OVER if loss.sizes.get(axis, 1) > 1]
+    return [axis for axis in repeated if bool((loss == loss.isel({axis: 0}, drop=True)).all())]
 
 
 def at_the_end(sweep: Source, label: str) -> Text:

@@ -274,17 +274,8 @@ PROMISING = ("L2", "group lasso", "decay")
 160 rows. Choosing between these three methods and no regulariser was as good as choosing among all methods."""
 
 
-def shaped(methods: Sequence[str], shape: Shape) -> list[Candidate]:
-    """Return two candidates with the network `shape`: one without a regulariser, and one with weight decay.
-
-    The list is empty if `methods` does not contain decay.
-
-    Args:
-        methods: Names from `METHODS`.
-        shape: The network.
-    """
-    if "decay" not in methods:
-        return []
+def shaped(shape: Shape) -> list[Candidate]:
+    """Return two candidates with the network `shape`: one without a regulariser, and one with weight decay."""
     return [Candidate(NONE, None, 0.0, Knobs(), shape), Candidate("decay", SHAPED, SHAPED, Knobs(decay=SHAPED), shape)]
 
 

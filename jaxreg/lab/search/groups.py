@@ -43,9 +43,9 @@ def grouped(plan: Plan, setting: Setting, table: PaddedRows, tried: Sequence[Can
     first = Group(setting, table, tuple(tried))
     inputs = int(table.inputs)
     numbers = table.scaled[:inputs] > 0
-    others = shaped(plan.methods, OTHER if numbers.any() else Shape(OTHER.hidden, "plain")) if plan.open else []
-    if not others:
+    if not plan.open:
         return [first]
+    others = shaped(OTHER if numbers.any() else Shape(OTHER.hidden, "plain"))
     maps: dict[str, np.ndarray] = {}
     if numbers.any():
         plain = table.x[:, :inputs].astype(np.float64)

@@ -77,11 +77,11 @@ class Plan:
 
     @property
     def open(self) -> bool:
-        """True if the plan leaves the network open: `hidden` is None and `quick` is False.
+        """True if the search also trains the second network.
 
-        The search then also trains the second network, if `methods` contains "decay".
+        This is the case if `hidden` is None, `quick` is False and `methods` contains "decay".
         """
-        return self.hidden is None and not self.quick
+        return self.hidden is None and not self.quick and "decay" in self.methods
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -185,7 +185,7 @@ def training_seconds(shape: tuple[int, ...], plan: Plan, *, others: bool = True)
     sizes = (shape[1] + 1, *setting.hidden, 2)
     weights = sum(before * after for before, after in itertools.pairwise(sizes))
     lane = 4e-6 * steps + setting.epochs * rows * weights * 6 / 3e10
-    more = 4 * len(shaped(plan.methods, OTHER)) if plan.open and others else 0
+    more = 4 * len(shaped(OTHER)) if plan.open and others else 0
     nets = (len(tried) + more) * len(nested_splits(plan.repeats, plan.folds))
     return nets * lane / cores()
 

@@ -117,7 +117,7 @@ def open_search(folder: Path | str) -> Search:
             *(
                 each
                 for shape in kept_folds["shapes"]
-                for each in shaped(kept.methods, Shape(tuple(shape["hidden"]), shape["coding"]))
+                for each in shaped(Shape(tuple(shape["hidden"]), shape["coding"]))
             ),
         ]
         constant = Rivals(**{name: np.array(each, np.float64) for name, each in kept_folds["constant"].items()})

@@ -373,3 +373,11 @@ def test_the_command_takes_a_baseline(store, tmp_path, monkeypatch, capsys):
     page = Page((tmp_path / "r.html").read_text("utf-8"))
     recompute(page)
     assert "“none” is strength=0.01: " in "".join(page.words)
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_seeds_that_change_nothing_are_said(used, tmp_path):
+    seeds = xr.DataArray([0.0, 0.1, 0.2], dims="seed", coords={"seed": [0, 1, 2]})
+    found = losses("l2", [0.0, 0.1]) + (seeds if used else 0 * seeds)
+    text = jaxreg.lab.report(found, tmp_path / "r.html").read_text("utf-8")
+    assert ("Does the function use <code>seed</code>?" in text) is not used

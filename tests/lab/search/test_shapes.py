@@ -21,6 +21,7 @@ from jaxreg.lab.search.fitted_model import LEAST, Net, Nets, Trees, load
 from jaxreg.lab.search.folds import PaddedRows, Split, nested_splits
 from jaxreg.lab.search.means import on_fold
 from jaxreg.lab.search.nested import OuterFolds, choose, chosen_members, nested, unregularised
+from jaxreg.lab.search.plan import planned_for
 from jaxreg.lab.search.rivals import BOOSTING, FOREST, KINDS, LINEAR, arrays_of, fitted, judged_rivals
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -160,13 +161,17 @@ def test_other_nets_are_tried_unless_one_is_asked_for_or_the_search_is_quick():
     assert Plan().open
     assert not Plan(hidden=32).open
     assert not Plan(quick=True).open
-    assert shaped(["L2"], OTHER) == []
-    assert [each.label for each in shaped(METHODS, OTHER)] == [
-        "none, 32-32 on pieces", "decay(2), 32-32 on pieces"
-    ]  # fmt: skip
+    assert [each.label for each in shaped(OTHER)] == ["none, 32-32 on pieces", "decay(2), 32-32 on pieces"]
     full, fewer = (candidates(METHODS, 100, 1, fewer=fewer) for fewer in (False, True))
     assert {each.method for each in fewer} == set(METHODS)
     assert {each.label for each in fewer} < {each.label for each in full}
+
+
+def test_without_a_second_network_no_strength_is_left_out():
+    for plan in (Plan(methods=["L2", "MaxNorm"]), Plan(hidden=32), Plan()):
+        _, tried, _ = planned_for(plan, 0, 100)
+        strengths = [each.strength for each in tried if each.method == "L2"]
+        assert strengths == ([0.001, 0.003, 0.01, 0.03] if plan.open else [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1])
 
 
 @pytest.mark.parametrize("classes", [0, 2, 3])
