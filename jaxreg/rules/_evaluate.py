@@ -179,13 +179,18 @@ def project_leaves(
 
 def like_leaf(rule: Rule, leaf: Leaf, array: jax.Array, value: Any) -> jax.Array:
     """Cast `value`, the result of a rule for `array`, to the dtype of `array`. Raise if their shapes differ."""
+    refuse_other_shape(f"the rule {rule!r} for {leaf.shown}", array, value)
+    return jnp.asarray(value).astype(array.dtype)
+
+
+def refuse_other_shape(rule: str, array: jax.Array, value: Any) -> None:
+    """Raise if `value`, the result of a rule for `array`, has another shape than `array`. `rule` names the rule."""
     if jnp.shape(value) != array.shape:
         raise TypeError(
-            f"the rule {rule!r} for {leaf.shown} returns an array of shape {jnp.shape(value)} for weights of shape "
-            f"{array.shape}; expected the shape of the weights. Array hyperparameters must broadcast to this shape. "
-            "If the rule is a penalty, pass it to jaxreg.penalize"
+            f"{rule} returns an array of shape {jnp.shape(value)} for weights of shape {array.shape}; expected the "
+            "shape of the weights. Array hyperparameters must broadcast to this shape. If the rule is a penalty, pass "
+            "it to jaxreg.penalize"
         )
-    return jnp.asarray(value).astype(array.dtype)
 
 
 def exact_rule(rule: Rule) -> Any:
@@ -390,7 +395,9 @@ def distances(
     computed projection can be too small if the sets have no common point or the projection has not converged.
     """
     constraint, w = viewed(constraint, w)
-    moved = wide(w) - wide(reach(constraint)(w))
+    end = reach(constraint)(w)
+    refuse_other_shape(f"the rule {constraint!r}", w, end)
+    moved = wide(w) - wide(end)
     if facts(constraint).matrix:
         return group_norms(moved, tuple(range(w.ndim)))
     axes = group_axes(w.ndim, facts(constraint).axis)

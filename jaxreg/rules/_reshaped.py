@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from jaxreg._checks import refuse_class
 from jaxreg._hyperparameters import Number, hyperparameters, static
 from jaxreg._protocols import Facts, as_node, facts
 
@@ -39,6 +40,7 @@ class Reshaped(Facts):
     shape: tuple[int, ...] = static()
 
     def __post_init__(self) -> None:
+        refuse_class(self.rule, "Reshaped: the rule")
         lengths = self.shape if isinstance(self.shape, tuple) else ()
         if not lengths or any(not isinstance(n, int) or n == 0 or n < -1 for n in lengths) or lengths.count(-1) > 1:
             raise ValueError(

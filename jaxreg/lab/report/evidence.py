@@ -145,8 +145,8 @@ def sweep_verdict(sweep: Source) -> list[Block]:
         reason: Text = [f"Its test {what.words} is ", loss, *why, "."]
         blocks = [Paragraph(lead, lead=True), Paragraph(reason), *evidence(sweep, label, f"{unit_of(sweep)}s")]
     for axis in without_effect(sweep):
-        told = ["All runs that differ only in ", Code(axis), " have the same loss. Does the function use ", Code(axis)]
-        blocks.append(Paragraph([*told, "? If not, intervals over these runs are too narrow."], note=True))
+        said: Text = ["All runs that differ only in ", Code(axis), " have the same loss. Does the function use "]
+        blocks.append(Paragraph([*said, Code(axis), "? If not, intervals are too narrow."], note=True))
     if told := at_the_end(sweep, label):
         blocks.append(Paragraph(told, note=True))
     if not validated(sweep):

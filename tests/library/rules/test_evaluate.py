@@ -317,3 +317,12 @@ def test_limits_of_a_wrong_shape_are_refused_with_rule_and_path(rule):
     ):
         with pytest.raises((TypeError, ValueError), match=said):
             use(params, {"hidden/kernel": rule})
+
+
+def test_a_function_that_returns_a_number_and_a_class_are_no_constraints():
+    params = {"kernel": jnp.ones((4, 6))}
+    for judge in (jr.feasible, jr.violation, jr.diagnostics.violations, jr.projected):
+        with pytest.raises(TypeError, match=r"returns an array of shape \(\) for weights of shape \(4, 6\); expected"):
+            judge(params, lambda w: jnp.sum(w))
+    with pytest.raises(TypeError, match=r"Reshaped: the rule is the class MaxNorm; .* Write MaxNorm\(\.\.\.\)"):
+        jr.Reshaped(jr.MaxNorm, (2, -1))
