@@ -105,7 +105,9 @@ def test_a_traced_rule_equals_itself_alone():
 
 @pytest.mark.parametrize("value", [[0.1], (0.1, 0.2)], ids=str)
 def test_a_list_is_refused_where_it_is_given(value):
-    with pytest.raises(TypeError, match=r"L1: strength is [\[(]0\.1.*; expected a number of at least 0"):
+    with pytest.raises(
+        TypeError, match=r"L1: strength is the (list|tuple) [\[(]0\.1.*; expected a number of at least 0"
+    ):
         jr.L1(value)
 
 

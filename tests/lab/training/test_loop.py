@@ -527,7 +527,7 @@ def test_a_sweep_over_draws_that_are_not_there_is_refused_before_compiling(over,
 
 def test_a_rule_that_matches_nothing_is_refused_before_compiling():
     with pytest.raises(
-        ValueError, match=r"'hiden/kernel' matches no parameter.*the existing paths: hidden/bias, hidden/kernel"
+        ValueError, match=r"'hiden/kernel' matches no parameter.*The existing paths are: hidden/bias, hidden/kernel"
     ):
         sweep(
             lambda seed: fit(problem(), Recipe(penalties={"hiden/kernel": jr.L2(0.1)}), jax.random.key(seed)),
