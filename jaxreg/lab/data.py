@@ -118,8 +118,8 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
         raise ValueError(f"`splits`: `x` has {len(x)} rows and `y` has {len(y)}; expected one target per row of `x`")
     if not states or train < 1 or validation < 0 or train + validation >= len(x):
         raise ValueError(
-            f"`splits`: got {len(x)} rows, {len(states)} states, train={train} and validation={validation}; expected "
-            "at least 1 state, 1 training row, and 1 row that remains for the test"
+            f"`splits`: got {len(x)} rows, {len(states)} seeds in `states`, train={train} and validation={validation}; "
+            "expected at least 1 seed, 1 training row, and 1 row that remains for the test"
         )
     orders = [np.random.default_rng(state).permutation(len(x)) for state in states]
     kind = np.int32 if np.issubdtype(np.asarray(y).dtype, np.integer) else np.float32

@@ -49,9 +49,8 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
     states = list(states)
     if not states or train < 1 or test < 1 or validation < 0 or not noise >= 0:
         raise ValueError(
-            f"`moons`: got {len(states)} states, train={train}, validation={validation}, test={test} and "
-            f"noise={noise}; expected at least 1 state, 1 training row and 1 test row, and a "
-            "noise of at least 0"
+            f"`moons`: got {len(states)} seeds in `states`, train={train}, validation={validation}, test={test} and "
+            f"noise={noise}; expected at least 1 seed, 1 training row and 1 test row, and a noise of at least 0"
         )
     draws = [_moons(train + validation + test, noise, state) for state in states]
     x = np.stack([points for points, _ in draws]).astype(np.float32)
@@ -223,9 +222,9 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
     span = length + train + validation + test
     if not states or min(length, train, test) < 1 or validation < 0:
         raise ValueError(
-            f"`sunspots`: got {len(states)} states, length={length}, train={train}, validation={validation} and "
-            f"test={test}; expected at least 1 state, at least 0 for validation, and at least 1 for length, train and "
-            "test"
+            f"`sunspots`: got {len(states)} seeds in `states`, length={length}, train={train}, validation={validation} "
+            f"and test={test}; expected at least 1 seed, at least 0 for validation, and at least 1 for length, train "
+            "and test"
         )
     if span > len(numbers):
         raise ValueError(

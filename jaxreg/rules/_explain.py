@@ -89,9 +89,9 @@ class Table:
         """Return the warnings below the table, about ambiguous axes and about weights without a rule."""
         doubtful = [f"{row.path} ({row.doubt})" for row in self.rows if row.doubt]
         passed_over = [row.path for row in self.rows if row.passed_over]
-        lines = [("Weights with ambiguous axes; pass axis, or use a path as pattern: ", "; ", doubtful)]
-        lines += [("Weights with two or more axes, but without a rule: ", ", ", passed_over)]
-        return [start + _some(list(dict.fromkeys(items)), between) for start, between, items in lines if items]
+        lines = [("Weights with ambiguous axes: ", doubtful, ". Pass axis, or use a path as pattern")]
+        lines += [("Weights with two or more axes, but without a rule: ", passed_over, "")]
+        return [start + _some(list(dict.fromkeys(items))) + end for start, items, end in lines if items]
 
     def _repr_markdown_(self) -> str:
         lines = [HEADINGS, ("---",) * len(HEADINGS), *(row.cells() for row in self.rows)]
@@ -238,8 +238,8 @@ def _other_groups(leaf: Leaf, rule: Rule) -> list[tuple[int, ...]]:
     return list(found)
 
 
-def _some(items: list[str], between: str) -> str:
-    return between.join(items[:20]) + (f" and {len(items) - 20} more" if len(items) > 20 else "")
+def _some(items: list[str]) -> str:
+    return "; ".join(items[:20]) + (f" and {len(items) - 20} more" if len(items) > 20 else "")
 
 
 def _shown(rule: Rule, of_layers: bool) -> str:

@@ -105,8 +105,9 @@ def _scaled(path: str, w: jax.Array, shares: jax.Array, axis: int) -> jax.Array:
     length = w.shape[axis] if -axis <= w.ndim else 0
     if shares.ndim not in (1, 2) or not heads or length % heads or (shares.ndim == 2 and len(shares) != len(w)):
         raise ValueError(
-            f"jaxreg.qk_clip: the logits for {path!r} have shape {shares.shape}, and the weights {w.shape}; "
-            f"expected one logit per head along axis {axis}, or logits of shape (layers, heads)"
+            f"jaxreg.qk_clip: the logits for {path!r} have shape {shares.shape}, and the weights {w.shape}; expected "
+            f"logits of shape (heads,), or (layers, heads) for stacked layers. The heads must divide the {length} "
+            f"entries of axis {axis} of the weights"
         )
     each = jnp.repeat(shares, length // heads, axis=-1)
     shape = [1] * w.ndim

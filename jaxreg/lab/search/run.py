@@ -55,7 +55,8 @@ class Search:
         plan: Methods, folds, repeats and epochs.
         setting: Static settings of the training runs with the first network architecture.
         tried: All candidates. A candidate is a method with a strength, for one network architecture.
-        parts: The splits of the cross-validation. Each split contains the folds that a training run leaves out.
+        parts: The splits of the cross-validation. Each split names the test fold and the validation fold that a
+            training run leaves out.
         lanes: Results of all training runs: name of a result -> array. The first two axes of each array are the
             candidates in `tried` and the splits in `parts`. Learning curves, such as `test_loss`, have a third axis:
             the recorded epochs. `diverged_at` has one number per run: -1, or the epoch at which the run diverged.

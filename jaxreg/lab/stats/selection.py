@@ -47,10 +47,10 @@ def one_standard_error(
 
     Args:
         values: One number per run on validation data, with a coordinate `strength` along one dimension. A larger
-            strength must mean a simpler model. A strength of NaN counts as 0. Without a coordinate `strength`, `values`
-            must have exactly one dimension of limits. Such a dimension contains infinity (no limit), or has a name such
-            as `limit`, `max_norm` or `radius`. A smaller limit means a simpler model. So the smallest limit within one
-            standard error is chosen.
+            strength must mean a simpler model. A strength of NaN counts as 0. Without a coordinate `strength`, one
+            dimension must hold the limits of a constraint: one of its values is infinity (no limit), or its name is
+            `limit`, `max_norm`, `radius` or similar. A smaller limit means a simpler model. So the smallest limit
+            within one standard error is chosen.
         over: Name or names of the dimensions of repeated runs, the outermost first: seeds within draws are
             `("draw", "seed")`. Names that `values` lacks are ignored. The standard error is computed across the first
             dimension with several entries. Before this, the runs are averaged over the others.
@@ -62,7 +62,7 @@ def one_standard_error(
         A `OneStandardError`.
 
     Raises:
-        ValueError: If there is neither a coordinate `strength` nor exactly one dimension that is recognised as limits.
+        ValueError: If there is neither a coordinate `strength` nor exactly one dimension of limits.
             If a further dimension that is not in `over` has several entries. If there are fewer than two draws and
             fewer than two seeds. If every strength has a diverged run. If `lower_is_better` is not given, and the name
             of `values` does not say which values are better. If `lower_is_better` is not given, and values named as a
@@ -168,14 +168,14 @@ def nested_choice(
 
     Args:
         validation: One number per run, with a coordinate `strength` along one dimension. A strength of NaN counts as 0.
-            All other dimensions hold repeated runs. Without a coordinate `strength`, the limits of a constraint are
-            compared instead. Their dimension is recognised by a value of infinity (no limit), or by a name such as
-            `limit`, `max_norm` or `radius`.
+            All other dimensions hold repeated runs. Without a coordinate `strength`, one dimension must hold the limits
+            of a constraint: one of its values is infinity (no limit), or its name is `limit`, `max_norm`, `radius` or
+            similar.
         test: The same runs on test data.
         over: Name or names of the dimensions of repeated runs, the outermost first, such as `("draw", "seed")` for
-            seeds within draws. Names that `validation` lacks are ignored. The first of these dimensions that is longer
-            than 1 separates the choices: by default, there is one choice per draw. Before the choice, the runs are
-            averaged over the other dimensions in `over`.
+            seeds within draws. Names that `validation` lacks are ignored. One strength is chosen for each entry of the
+            first of these dimensions whose length is above 1: by default, for each draw. Before the choice, the runs
+            are averaged over the other dimensions in `over`.
         lower_is_better: True if lower values are better, False if higher values are better. By default, the names of
             the arrays decide: lower for `validation_loss` or `val_error`, higher for `val_accuracy` or `score`. If the
             arrays have no name, higher values are better. For any other name, this argument is required.
@@ -184,7 +184,7 @@ def nested_choice(
         A `NestedChoice`.
 
     Raises:
-        ValueError: If there is neither a coordinate `strength` nor exactly one dimension that is recognised as limits.
+        ValueError: If there is neither a coordinate `strength` nor exactly one dimension of limits.
             If a further dimension that is not in `over` has several entries. If the arrays have different labels. If,
             in one of the draws, every strength has a diverged run. If `lower_is_better` is not given, and the names do
             not say which values are better. If `lower_is_better` is not given, and values named as a loss are negative,
@@ -326,7 +326,8 @@ def _strengths(values: xr.DataArray, over: Sequence[Hashable]) -> tuple[str, np.
     if other := [each for each in values.dims if each not in (dim, *runs) and values.sizes[each] > 1]:
         raise ValueError(
             f"there is a further dimension, {other[0]!r}, with {values.sizes[other[0]]} entries; expected only "
-            f"{dim!r} and {runs}. {_repeated(values, other[0], runs)}select one, e.g. {one_entry(values, other[0])}, "
+            f"{dim!r} and the dimensions of repeated runs, {', '.join(map(repr, runs))}. "
+            f"{_repeated(values, other[0], runs)}select one, e.g. {one_entry(values, other[0])}, "
             f"or choose among all combinations of settings: .stack(setting={[*_levels(values, dim), other[0]]})"
         )
     numbers = _numbers(values[name])
@@ -348,10 +349,8 @@ def _repeated(values: xr.DataArray, dim: Hashable, runs: tuple[Hashable, ...]) -
     """
     if has_words(values, dim):
         return "Its entries are settings: "
-    free = [name for name in reversed(runs) if name not in values.dims]
-    rename = f"rename it, .rename({dim}={free[0]!r}), or " if free else ""
     over = (*(name for name in runs if name in values.dims), dim)
-    return f"If its entries are repeated runs, {rename}pass over={over}. If they are settings, "
+    return f"If its entries are repeated runs, pass over={over}. If they are settings, "
 
 
 def _levels(values: xr.DataArray, dim: Hashable) -> list[Hashable]:

@@ -291,8 +291,8 @@ def by_recipe(sweep: xr.Dataset, name: str = "", baseline: Any = BY_NAME) -> xr.
     dataset = dataset.rename({given: loss for loss, given in found.items() if given})
     if "test_loss" not in dataset.data_vars:
         raise ValueError(
-            f"{name} has the outputs {', '.join(map(str, sweep)) or '(none)'}; expected a loss on test rows, named "
-            "test_loss or test"
+            f"{name} has {'the outputs ' if len(sweep) else 'no outputs'}{', '.join(map(str, sweep))}; expected a loss "
+            "on test rows, named test_loss or test"
         )
     _check_losses(dataset, found, name)
     if "diverged_at" not in dataset.data_vars:

@@ -191,7 +191,12 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
     outputs = {name: _variable(name, value) for name, value in content["outputs"].items()}
     _expect(bool(outputs), "outputs", "at least one output", content)
     if "keep" in (kept := content["identity"]):
-        _expect(_is_rule(kept["keep"], outputs), "keep", "a number of runs, an output, and the outputs to keep", kept)
+        _expect(
+            _is_rule(kept["keep"], outputs),
+            "keep",
+            "a number of runs, the output to rank them by, and the outputs to keep",
+            kept,
+        )
     sizes = dict(dims)
     for name, output in outputs.items():
         clash = name in dims or not dims.keys().isdisjoint(output.dims)

@@ -47,7 +47,7 @@ def check_arguments(run: Run, names: Iterable[str], what: str = "run") -> None:
     try:
         signature.bind(**dict.fromkeys(names))
     except TypeError as error:
-        raise TypeError(f"{what}{signature} doesn't accept the axes {names} as arguments: {error}") from None
+        raise TypeError(f"{what}{signature} can't be called with the axes {names} as its arguments: {error}") from None
 
 
 def check_names(outputs: Any) -> None:

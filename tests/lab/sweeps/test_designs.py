@@ -226,7 +226,7 @@ BAD: list[tuple[str, Any, Any, type, str]] = [
         "two axes or settings have the name 'a'",
     ),
     ("own name", lambda a: {"y": a}, lambda: {"a": points(a=[1.0])}, ValueError, "with the same name: rename"),
-    ("not taken", lambda a: {"y": a}, lambda: points(a=[1], b=[2]), TypeError, "doesn't accept the axes"),
+    ("not taken", lambda a: {"y": a}, lambda: points(a=[1], b=[2]), TypeError, "can't be called with the axes"),
     ("output", lambda a: {"a": a}, lambda: points(a=[1]), ValueError, "'a' is the name of a setting and of an output"),
     ("column", lambda a: {"y": a}, lambda: pd.DataFrame({"a b": [1]}), ValueError, "column 'a b'"),
     (

@@ -444,7 +444,7 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
     ),
     ("two structures", square, {"x": [1.0, (1.0, 2.0)]}, {}, ValueError, "differ in tree structure"),
     ("an odd name", square, {"x y": [1]}, {}, ValueError, "Python identifier"),
-    ("unknown argument", square, {"x": [1.0], "z": [2.0]}, {}, TypeError, "doesn't accept the axes"),
+    ("unknown argument", square, {"x": [1.0], "z": [2.0]}, {}, TypeError, "can't be called with the axes"),
     ("missing argument", lambda x, z: {"y": x}, {"x": [1.0]}, {}, TypeError, "missing a required argument: 'z'"),
     ("no function", 3, {"x": [1.0]}, {}, TypeError, "must be a function"),
     (

@@ -163,7 +163,7 @@ def test_what_segments_can_not_use_is_refused_in_a_sentence(tmp_path: Path) -> N
         (lambda state, x: {"y": x}, r"must return \(state, outputs\), got dict"),
         (lambda state, x: (state[:1], {"y": x}), r"state from float32\[2\] to float32\[1\]"),
         (lambda state, x: (state, {}), "returns no array"),
-        (lambda x: (x, {"y": x}), "doesn't accept the axes"),
+        (lambda x: (x, {"y": x}), "can't be called with the axes"),
     ):
         with pytest.raises(TypeError, match=words):
             sweep(wrong, {"x": [1.0]}, segments=start)

@@ -132,7 +132,8 @@ STACK = {
 def test_what_the_tree_leaves_open_is_said_under_the_table():
     table = jr.explain(STACK, jr.MaxNorm(1.0))
     (doubtful, passed_over) = str(table).splitlines()[-2:]
-    assert doubtful.startswith("Weights with ambiguous axes; pass axis, or use a path as pattern: layers/kernel (axes ")
+    assert doubtful.startswith("Weights with ambiguous axes: layers/kernel (axes ")
+    assert doubtful.endswith(". Pass axis, or use a path as pattern")
     assert "axes may also be (1,)" in doubtful
     assert passed_over == "Weights with two or more axes, but without a rule: pos"
     rows = {row.path: row for row in table}
