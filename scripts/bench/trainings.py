@@ -52,13 +52,17 @@ def problem(system: str, steps: int):
 
 
 def gru():
-    """Return Flax's GRU of 32 units and a layer of 10 outputs, for sequences. The laboratory has no GRU of its own."""
+    """Return Flax's GRU of 32 units and a layer of 10 outputs, for sequences. The laboratory has no GRU of its own.
+
+    Flax starts the recurrent kernels orthogonal. That takes LAPACK, which can't run in several programs at once.
+    """
     from flax import linen as nn
 
     class Rows(nn.Module):
         @nn.compact
         def __call__(self, x):
-            return nn.Dense(10, name="output")(nn.RNN(nn.GRUCell(32, name="gru"))(x)[:, -1])
+            cell = nn.GRUCell(32, recurrent_kernel_init=nn.initializers.lecun_normal(), name="gru")
+            return nn.Dense(10, name="output")(nn.RNN(cell)(x)[:, -1])
 
     return Rows()
 
