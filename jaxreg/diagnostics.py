@@ -34,7 +34,8 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
     Args:
         params: Tree of weight arrays.
-        rules: Rules by path pattern, or one rule for all kernels. Only patterns and axes are used.
+        rules: Rules by path pattern, or one rule for all kernels. The patterns select the leaves, and the axes of a
+            rule define the groups. Limits and strengths are ignored.
 
     Returns:
         A dict from the path of a leaf to the norms of its groups. The array of norms has the shape of the leaf without
@@ -149,7 +150,8 @@ def exact_zeros(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
     Args:
         params: Tree of weight arrays.
-        rules: Rules by path pattern, or one rule for all kernels. Only the patterns are used.
+        rules: Rules by path pattern, or one rule for all kernels. The patterns select the leaves. Limits and strengths
+            are ignored.
 
     Returns:
         A dict from path to a share between 0 and 1.

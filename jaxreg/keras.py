@@ -240,7 +240,8 @@ class MinMaxNorm(Constraint):
     Args:
         min: Lower limit, at least 0.
         max: Upper limit, above 0 and at least `min`.
-        rate: Share of the way to the limits that one call moves a norm, above 0 and at most 1.
+        rate: Number above 0 and at most 1. One call moves a norm outside the limits by this share of its distance to
+            the nearer limit.
         axis: Axes that one norm sums over. Default: 0, as in Keras.
 
     Raises:

@@ -36,10 +36,10 @@ class Meaning(enum.Enum):
         NORMALISED: The appendix of the AdamW paper. The share is λ / √T · η / P.
         CORRECTED: AdamC, or `jaxreg.corrected_decay` with `L2(λ / 2)`. The share is λη² / P.
         SQUARED_LR: PaLM. The share is λη².
-        WIDTH_SCALED: Transfer of strengths across widths. The share is ηλ · √N.
-        TIME_SCALE: Number of steps in which a weight shrinks by about a factor of e. The share at the peak is 1 / λ.
-        HALF_LIFE: Number of steps in which a weight shrinks by half. The share at the peak is 1 - ½^(1/λ).
-        ROTATION: Angle in radians by which one step of AdamW rotates the weights in equilibrium. The share at the peak
+        WIDTH_SCALED: Scaling rule of Fan et al. (2025), with the same λ for layers of all widths. The share is ηλ · √N.
+        TIME_SCALE: Number λ of steps in which a weight shrinks by about a factor of e. If η = P, the share is 1 / λ.
+        HALF_LIFE: Number λ of steps in which a weight shrinks by half. If η = P, the share is 1 - ½^(1/λ).
+        ROTATION: Angle λ in radians by which one step of AdamW rotates the weights in equilibrium. If η = P, the share
             is λ² / 2.
     """
 

@@ -52,10 +52,12 @@ class Intersection(Constraint):
     algorithm, with momentum if there are two sets. The last constraint then holds exactly. The others hold only as far
     as the algorithm has converged. `jaxreg.violation` returns the remaining distance.
 
-    The derivative of the result is the derivative of the projection. For a set without interior, such as a sphere, this
-    derivative is tangent to the set. If an array in the set has a weight exactly at its bound, the projection is not
-    differentiable there. With bounds alone, or bounds with limits on norms, the derivative is then computed as if the
-    weight were strictly between its bounds. In other combinations, the weight may count as fixed at its bound instead.
+    For the combinations in the list, the derivative is that of the exact projection. For other combinations, it is
+    computed through the rounds of the algorithm, so it is approximate like the result. For a set without interior, such
+    as a sphere, the derivative is tangent to the set. If an array in the set has a weight exactly at its bound, the
+    projection is not differentiable there. With bounds alone, or bounds with limits on norms, the derivative is then
+    computed as if the weight were strictly between its bounds. In other combinations, the weight may count as fixed at
+    its bound instead.
 
     Args:
         *parts: Constraints, or functions that project onto a convex set. If a part is an intersection, its own parts
@@ -64,9 +66,9 @@ class Intersection(Constraint):
 
     Raises:
         TypeError: If a part is not callable, or is a constraint on several arrays together, such as `TreeNorm`. Also if
-            a part is not convex and the combination is not in the list above. If the list requires certain groups of
-            weights, they are checked when the intersection is called, because groups depend on the shape of the
-            weights.
+            a part is not convex and the combination is not in the list above. Some combinations in the list require
+            certain groups of weights, such as the same groups for all norms. Groups depend on the shape of the weights,
+            so the error for wrong groups is raised when the intersection is called.
         ValueError: If there are no parts, if the rate of a `MinMaxNorm` is not 1, or if the required sums contradict
             each other. When the intersection is called, if the required bounds, norms and sums contradict each other.
             Traced limits are not checked, and contradictions between other kinds of sets are not detected. If no array
@@ -236,14 +238,17 @@ class Intersection(Constraint):
         for part in [] if closed else self.parts:
             if not facts(part).convex:
                 name = type(innermost(part)).__name__
-                expected = (
-                    "NonNeg or one of L1Ball, MaxNorm, MaxRMS and Simplex, or both, as its other parts. The groups of "
-                    f"these parts must consist of whole groups of {name}"
+                allowed = (
+                    "Beside it, only NonNeg and one other constraint are allowed: L1Ball, MaxNorm, MaxRMS or Simplex. "
+                    f"Each group of the other constraint must consist of whole groups of {name}"
                     if facts(part).cone
-                    else "limits on the norms of the same groups, bounds such as NonNeg, or one SumTo, as its other "
-                    "parts. SumTo allows no bounds beside it"
+                    else "Beside it, only limits on the norms of the same groups are allowed, and either bounds such "
+                    "as NonNeg or one SumTo of these groups"
+                    if facts(part).shell
+                    else "The only allowed parts that are not convex are jaxreg.UnitNorm, jaxreg.MinMaxNorm, "
+                    "jaxreg.Sparse and jaxreg.NMSparse"
                 )
-                raise TypeError(f"Intersection: {name} is not convex; expected {expected}")
+                raise TypeError(f"Intersection: {name} is not convex. {allowed}")
         return closed
 
 

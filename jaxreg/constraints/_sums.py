@@ -219,8 +219,8 @@ class L1Ball(Constraint):
     def lmo(self, direction: jax.Array) -> jax.Array:
         """Return a minimiser z of ⟨direction, z⟩ over the set, with the shape of `direction`.
 
-        In each group, z has a single nonzero entry. It lies where `direction` has its entry d of the largest magnitude,
-        and has the value -radius · sign(d).
+        In each group, let d be the entry of `direction` with the largest magnitude. Then z is -radius · sign(d) at the
+        position of d, and 0 elsewhere.
         """
         if direction.size == 0:
             return direction

@@ -71,7 +71,8 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
         >>> dict(found.sizes)
         {'width': 3, 'seed': 2}
 
-    Reference: Chen, Goodfellow and Shlens (2016), Net2Net, widen a network in a similar way, with copies of units.
+    Reference: Chen, Goodfellow and Shlens (2016), Net2Net. Their method widens a network in a similar way, but with
+    copies of units instead of zeros.
     """
     return _any("width", make, widths)
 
@@ -126,7 +127,8 @@ def any_depth(make: Callable[[int], Model], depths: Sequence[int]) -> Callable[[
         >>> dict(found.sizes)
         {'depth': 3, 'seed': 2}
 
-    Reference: Chen, Goodfellow and Shlens (2016), Net2Net, deepen a network in a similar way, with identity layers.
+    Reference: Chen, Goodfellow and Shlens (2016), Net2Net. Their method deepens a network in a similar way, but with
+    identity layers instead of residual blocks with weights of 0.
     """
     return _any("depth", make, depths)
 

@@ -160,7 +160,7 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
         if name in found:
             raise ValueError(f"two weights match {name}; expected only one. Remove {path} or the other weight")
         found[name] = array
-    advice = "Give each layer of your model its name in Keras"
+    advice = "Give each layer of your model the name of the same layer in the Keras model"
     if _cells(places):
         advice += (
             ". In Flax Linen name the cell, not the nn.RNN around it: nn.RNN(nn.OptimizedLSTMCell(5, name='lstm')). In "
@@ -168,11 +168,14 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
         )
     if wanted and all(path.endswith(_MOVING) for path in wanted):
         if not all(path.endswith(_MOVING) for path in found):
-            advice = "`like` has moving statistics only: leave out all `arrays` except moving_mean and moving_variance"
+            advice = (
+                "`like` contains only moving statistics: remove all entries of `arrays` except those named moving_mean "
+                "and moving_variance"
+            )
     elif any(path.endswith(_MOVING) and path not in wanted for path in found):
         advice = (
-            "Moving statistics are not parameters: leave them out of `arrays`, and load them alone with the "
-            "batch_stats of your model as `like`"
+            "Moving statistics are not parameters: leave them out of `arrays`. Load them in a second call: pass only "
+            "them as `arrays`, and the batch_stats of your model as `like`"
         )
     return filled(like, _split(places, _filled(wanted, found, advice)))
 

@@ -176,8 +176,8 @@ class L1L2(Penalty):
     def linear_minimum(self, slope: jax.Array, budget: Number) -> jax.Array:
         """Return a lower bound on penalty(u) + ⟨slope, u⟩ for all arrays u with penalty(u) ≤ `budget`.
 
-        The bound is the larger of two minima of penalty(u) + ⟨slope, u⟩. The first is computed as if `l2` were 0, also
-        in the condition penalty(u) ≤ `budget`. The second is computed without this condition.
+        The bound is the larger of two minima. The first is that of l1 · Σ|u| + ⟨slope, u⟩ over all u with
+        l1 · Σ|u| ≤ `budget`. The second is that of penalty(u) + ⟨slope, u⟩ over all u, without a condition.
         """
         # Dropping either part gives a lower bound. The larger one is the minimum if one of the strengths is 0.
         x = wide(slope)

@@ -188,8 +188,8 @@ def refuse_other_shape(rule: str, array: jax.Array, value: Any) -> None:
     if jnp.shape(value) != array.shape:
         raise TypeError(
             f"{rule} returns an array of shape {jnp.shape(value)} for weights of shape {array.shape}; expected the "
-            "shape of the weights. Array hyperparameters must broadcast to this shape. If the rule is a penalty, pass "
-            "it to jaxreg.penalize"
+            "shape of the weights. If the rule has an array as hyperparameter, this array must broadcast to the shape "
+            "of the weights. If the rule is a penalty, pass it to jaxreg.penalize"
         )
 
 

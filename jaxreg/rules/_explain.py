@@ -86,10 +86,11 @@ class Table:
     __repr__ = __str__
 
     def remarks(self) -> list[str]:
-        """Return the warnings below the table, about ambiguous axes and about weights without a rule."""
+        """Return the warnings below the table, about ambiguous weights and about weights without a rule."""
         doubtful = [f"{row.path} ({row.doubt})" for row in self.rows if row.doubt]
         passed_over = [row.path for row in self.rows if row.passed_over]
-        lines = [("Weights with ambiguous axes: ", doubtful, ". Pass axis, or use a path as pattern")]
+        advice = ". Use their paths as patterns, and pass axis if the rule takes it"
+        lines = [("Ambiguous weights: ", doubtful, advice)]
         lines += [("Weights with two or more axes, but without a rule: ", passed_over, "")]
         return [start + _some(list(dict.fromkeys(items))) + end for start, items, end in lines if items]
 
@@ -121,7 +122,8 @@ def explain(
     - `norms`: number of groups
     - `inferred from`: evidence for the axes; a dash if the rule needs no inferred axes
 
-    The evidence is one of these words. "ambiguous" is added if the axes or the kind may be wrong.
+    The evidence is one of these words. "ambiguous" is added if the axes or the entry in the column `kind`, such as
+    "kernels", may be wrong. A line below the table then gives the reason.
 
     - "name": name of the leaf, or of its layer in the path
     - "class": class of the layer
@@ -185,7 +187,7 @@ def explain(
     table = Table(tuple(rows))
     if strict and (remarks := table.remarks()):
         raise ValueError(
-            f"jaxreg.explain: strict=True allows neither ambiguous axes nor weights without a rule. "
+            f"jaxreg.explain: strict=True allows neither ambiguous weights nor weights without a rule. "
             f"{'. '.join(remarks)}. Change the rules, or pass strict=False"
         )
     return table
@@ -210,7 +212,7 @@ def _row(match: Match, given: Rule | None) -> Row:
     asks = _leaves_axes_open(given)
     doubts = [inferred.doubt] if isinstance(pattern, Kind) and inferred.doubt else []
     if asks and (others := _other_groups(leaf, rule)):
-        doubts.append(f"axes may also be {' or '.join(map(str, others))}")
+        doubts.append(f"other axes are possible: {' or '.join(map(str, others))}")
     source = inferred.source if asks or doubts else None
     return Row(leaf.path, shape, dtype, leaf.kind, rule, axes, norms, source, " and ".join(doubts), given=given)
 

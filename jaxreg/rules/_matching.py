@@ -133,7 +133,8 @@ def optional(pattern: str) -> str:
     """Mark a pattern as optional. An optional pattern may match no leaf. All other patterns must match a leaf.
 
     Args:
-        pattern: Path pattern or kind.
+        pattern: Path of a leaf, such as "head/bias", regular expression for whole paths, or kind of weights, such as
+            `jaxreg.KERNELS`.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -346,8 +347,8 @@ def _advice(pattern: str, params: Tree, found: list[Leaf]) -> str:
     known = f"The existing paths are: {_listed(found)}{_without_names(params)}"
     if isinstance(pattern, Kind):
         return (
-            ", because a kind is recognised by the names that JAX libraries give to parameters. Use a path, or a "
-            f"regular expression for a whole path{_own_names(pattern, found)}. {known}"
+            f": it finds {pattern.value.strip('<>')} by the names that JAX libraries give to them, and found none. Use "
+            f"a path, or a regular expression for a whole path{_own_names(pattern, found)}. {known}"
         )
     return (
         "; expected a path, a regular expression for a whole path, or a kind such as "

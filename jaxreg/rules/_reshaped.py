@@ -70,10 +70,10 @@ class Reshaped(Facts):
         return self._in_shape(facts(self.rule).transported, before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the tangent vector z at `w` with norm at most R that minimises ⟨direction, z⟩.
+        """Return the tangent vector z at `w` that minimises ⟨direction, z⟩, with a norm of at most the sphere's radius.
 
-        The wrapped rule constrains weights to a sphere of radius R. The norm is that of the sphere, for example the
-        spectral norm for `jaxreg.SpectralSphere`.
+        The wrapped rule constrains weights to this sphere. All weights on the sphere have the same norm: the radius.
+        For example, `jaxreg.SpectralSphere` fixes the spectral norm.
         """
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
 

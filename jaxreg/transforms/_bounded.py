@@ -255,9 +255,10 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
     weights are not changed. If the optimiser is SGD with a small learning rate η, the Lagrange multiplier of the bound
     is μ / η.
 
-    During training, the penalty may exceed the bound. When the training has converged, R(w) is at most κ if μ is 0. If
-    μ is above 0, the weights after the optimiser step have R(w) = κ, and update 2 then shrinks them. With `L2(1.0)`, it
-    multiplies them by 1 - 2 μ. So the penalty of the returned weights is (1 - 2 μ)² · κ, which is about (1 - 4 μ) · κ.
+    During training, the penalty may exceed the bound. When the training has converged and μ is 0, the penalty is at
+    most κ. If μ is above 0, the penalty equals κ between the optimiser step and update 2. Update 2 then lowers it below
+    κ. With `L2(1.0)`, update 2 multiplies the weights by 1 - 2 μ. So the penalty of the returned weights is
+    (1 - 2 μ)² · κ, which is about (1 - 4 μ) · κ.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. `L2(1.0)` gives a bound on ‖w‖².

@@ -44,8 +44,9 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
     If the set is convex and contains the initial weights, the weights stay in the set after every step. No projection
     is needed. `jaxreg.projected` moves initial weights into the set.
 
-    Decoupled decay is built in. SignSGD with learning rate r and decay d equals this method with `LinfBall(1 / d)` and
-    learning rate r · d. For Muon, use `SpectralNorm(1 / d)` and the same learning rate r · d.
+    The factor 1 - η is a decoupled weight decay, so no further decay is needed. With `LinfBall(1 / d)` and learning
+    rate r · d, the method is SignSGD with learning rate r and decay d. With `SpectralNorm(1 / d)` and learning rate
+    r · d, it is Muon with learning rate r and decay d.
 
     Args:
         rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or

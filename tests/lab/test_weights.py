@@ -367,7 +367,7 @@ def test_a_name_at_the_rnn_instead_of_the_cell_is_refused_with_its_place(cell, m
 
     x, _, theirs = keras_figures(cell)
     like = jax.eval_shape(Net().init, jax.random.key(0), x)["params"]
-    with pytest.raises(ValueError, match=r"Give each layer .* its name in Keras.* name the cell, not the nn.RNN"):
+    with pytest.raises(ValueError, match=r"Give each layer .* in the Keras model.* name the cell, not the nn.RNN"):
         weights.from_keras(like, theirs)
     with pytest.raises(
         ValueError, match=r"Missing: output/bias\. Unknown: sequential/other/bias\..*its name in Keras$"

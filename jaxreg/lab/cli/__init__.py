@@ -137,10 +137,11 @@ class Report:
     baseline: Annotated[
         float | None,
         _shown(
-            "For a training sweep with one axis, the value on this axis that means no regulariser.",
+            "For a training sweep with one axis besides seed and draw, the value on this axis that means no "
+            "regulariser.",
             "VALUE",
-            "inf if it is on the axis; otherwise 0 if it is on the axis; otherwise no baseline. 0 is not used "
-            "if the axis has negative values, or a name such as max_norm, radius or log_strength",
+            "inf if it is on the axis; otherwise 0 if it is on the axis; otherwise no baseline. But 0 is not the "
+            "default for an axis with negative values, for a limit such as max_norm or for a logarithm such as log_l2",
         ),
     ] = None
     json: Annotated[

@@ -80,9 +80,9 @@ def strength_path(
     coordinate has negative values, and logarithmic otherwise.
 
     On a logarithmic axis, a recipe without a regulariser is the baseline. The coordinate of a baseline is 0, or
-    infinity if the coordinate is a limit. If the coordinate lies along another dimension, such as `recipe`, NaN counts
-    as 0 too. The baseline is drawn as a hollow point at the left end (0) or the right end (∞), with a dotted line at
-    its level. It has no entry in the legend.
+    infinity if the coordinate is a limit. NaN counts as 0 if the coordinate and its dimension have different names,
+    such as `strength` along `recipe`. The baseline is drawn as a hollow point at the left end (0) or the right end (∞),
+    with a dotted line at its level. It has no entry in the legend.
 
     To compare two methods, call the function twice on the same axes, with a different `name` each time. Each call takes
     the next colour of the theme. The baseline of the first call is grey. If the second call has an equal baseline, it
@@ -109,9 +109,9 @@ def strength_path(
     Raises:
         ValueError: If there is no numeric coordinate `x` along one dimension. If a value of the coordinate is repeated.
             If a value is not allowed: a negative value of "strength", NaN if the coordinate is a dimension, minus
-            infinity, or a value of at most 0 if another value is infinity. If a coordinate `method` has several
-            names, apart from the name of the baseline. If a further dimension, such
-            as the epoch, has several entries; select one entry first. If the value `chosen` is not plotted.
+            infinity, or a value of at most 0 if another value is infinity. If the values have a coordinate `method`
+            that contains more than one method, not counting the baseline. If a further dimension, such as the epoch,
+            has several entries; select one entry first. If the value `chosen` is not plotted.
 
     Example:
         The baseline of strength 0 is drawn without an entry in the legend.
@@ -236,7 +236,7 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     if off and (strength <= 0).any():
         raise ValueError(
             f"the values of {x!r} are {strength.tolist()}. Because they contain infinity, they are read as limits of a "
-            "constraint; expected limits above 0. Remove the other values"
+            "constraint; expected limits above 0. Remove the values that are 0 or negative"
         )
     strength = np.where(np.isposinf(strength), 0.0, strength)
     _check(values, strength, x)

@@ -67,14 +67,14 @@ def report(
             results. For several folders, it is their common parent. For a dataset, it is the current folder. A dataset
             is also saved as a `.nc` file next to the report.
         form: `"html"` for a self-contained page, `"markdown"` for Markdown with its pictures in a folder next to it.
-        baseline: For a sweep with one axis, the value of the axis that means no regulariser. All other settings are
-            compared with this setting. None means no baseline. The default in the signature is not a text to pass. It
-            stands for a rule, which applies if the argument is left out:
+        baseline: For a sweep with one axis besides `seed` and `draw`, the value of this axis that means no regulariser.
+            All other settings are compared with this setting. None means no baseline. The default in the signature is
+            not a text to pass. It stands for a rule, which applies if the argument is left out:
 
             - The baseline is infinity, if the axis contains infinity.
             - Otherwise it is 0, if the axis contains 0 and no negative values. An axis that is named like a limit, such
               as `max_norm`, or like a logarithm, such as `log_l2`, is excluded.
-            - Otherwise, and for several axes, there is no baseline.
+            - Otherwise, and if there are several such axes, there is no baseline.
 
             The report states which setting is the baseline.
 
@@ -84,8 +84,9 @@ def report(
     Raises:
         ValueError: If a folder holds no finished results, or case studies and sweeps are mixed. If a sweep has no loss
             on test rows, named `test_loss` or `test`. If a loss on test or validation rows has a dimension that is
-            neither `epoch` nor an axis of the sweep. If `baseline` is neither None nor a value of a single axis, or is
-            passed for a case study.
+            neither `epoch` nor an axis of the sweep. If `baseline` is a value, but the sweep does not have exactly one
+            axis besides `seed` and `draw`. If `baseline` is a value that is not on this axis. If `baseline` is passed
+            for a case study, or for a sweep that already has a dimension `recipe`.
         FileNotFoundError: If a folder does not exist.
 
     Example:

@@ -71,8 +71,10 @@ class FittedNets(nn.Module):
 def to_flax(search: Search) -> tuple[FittedNets, dict[str, Any]]:
     """Return the fitted model of a search as a Flax module and its variables.
 
-    The model may average networks of several kinds. Networks of one kind have the same layers, and transform their
-    inputs by the same piecewise linear functions, if by any. The variables are a dict with two Flax collections:
+    The model may average networks of several kinds. Networks of one kind have the same layers. Either all of them apply
+    the same piecewise linear functions to their inputs, or none of them applies any.
+
+    The variables are a dict with two Flax collections:
 
     - `params`: the kernels and biases. There is one entry per kind: `nets_0`, `nets_1`, …. The first axis of each array
       is the index of the network within its kind.

@@ -139,9 +139,12 @@ class Search:
 
         Columns are found by name. They may be in any order, and columns that the model does not use are ignored.
 
-        A single `UserWarning` lists text values that did not occur in training, and missing cells in columns that had
-        none in training. In a column of numbers, such a cell is replaced by the median of the training cells. In a
-        column of text, it is replaced by the most frequent training value.
+        A single `UserWarning` lists unknown text values, which did not occur in training. It also lists unexpected
+        missing cells: those in columns without missing cells in training.
+
+        In a column of numbers, unknown text and unexpected missing cells are replaced by the median of the training
+        cells. In a column of text, an unexpected missing cell is replaced by the most frequent training value. An
+        unknown value counts as none of the known values.
 
         Args:
             frame: Data frame with all columns that the model uses.
@@ -150,7 +153,8 @@ class Search:
             Numbers for regression, otherwise classes, of shape (rows,).
 
         Raises:
-            ValueError: If the search was run on arrays, or `frame` lacks a column.
+            ValueError: If the search was run on arrays, or `frame` lacks a column. Also if a column contains text,
+                although it contained only numbers in training.
         """
         if self.model is None:
             raise ValueError(
@@ -169,7 +173,8 @@ class Search:
             frame: Data frame with all columns that the model uses.
 
         Raises:
-            ValueError: If the search was run on arrays or on a numeric target, or `frame` lacks a column.
+            ValueError: If the search was run on arrays or on a numeric target, or `frame` lacks a column. Also if a
+                column contains text, although it contained only numbers in training.
         """
         if self.model is None or not self.model.classes:
             raise ValueError(
@@ -218,9 +223,9 @@ def search(
 
     - If `groups`, `time` or `folds` is given, this argument alone decides which rows stay in one fold.
     - In a table with often repeated inputs, rows with equal inputs may be in different folds. Such a table has more
-      than five rows per distinct input row, or fewer distinct input rows than folds. New rows will probably have inputs
-      that occurred in training, so test rows may have such inputs too. The function
-      `jaxreg.lab.search.rows.different_inputs` checks a table for this exception.
+      than five rows per distinct input row, or fewer distinct input rows than folds. New rows for such a table will
+      probably have inputs that occurred in training. For a realistic score, test rows should have such inputs too. The
+      function `jaxreg.lab.search.rows.different_inputs` checks a table for this exception.
 
     Args:
         x: Finite inputs, of shape (rows, inputs), or a data frame. A data frame may have text and missing cells, and

@@ -191,7 +191,7 @@ def _curves(store: Path) -> dict[str, np.ndarray]:
 
 
 def loss_change(search: Search) -> Estimate:
-    """Return the loss of the chosen networks minus their loss without a regulariser.
+    """Return the loss of the chosen networks minus the loss of networks like them, but without a regulariser.
 
     For each outer fold, the networks that the search chooses are compared with networks of the same architecture, but
     without a regulariser. A negative mean shows that the search lowers the loss.
@@ -265,10 +265,12 @@ def repeats_needed(search: Search) -> float:
 
 
 def times_longer(search: Search) -> float:
-    """Return how many times as long this search would take with enough repeats for a significant reduction of the loss.
+    """Return the factor by which this search would take longer with the number of repeats from `repeats_needed`.
 
-    The number of repeats is that of `jaxreg.lab.search.repeats_needed`. The time is assumed to be proportional to the
-    number of repeats. The result is rounded up to a whole number. It is infinity if 100 repeats are not enough.
+    With this number of repeats, the reduction of the loss, compared with no regulariser, would be significant (see
+    `jaxreg.lab.search.repeats_needed`). The time is assumed to be proportional to the number of repeats. The result is
+    rounded up to a whole number. It is infinity if `repeats_needed` is infinity, for example because 100 repeats are
+    not enough.
     """
     return float(np.ceil(repeats_needed(search) / search.plan.repeats))
 
@@ -448,9 +450,9 @@ def still_falls(search: Search, candidate: str) -> float:
     """Return the relative decrease of a candidate's test loss, just before the learning rate begins to decay.
 
     The learning rate begins to decay after three quarters of the epochs. The learning curve is averaged over the outer
-    folds. Of its points up to then, the last four are used: they give three relative decreases, from each point to the
-    next. The result is the smallest of the three. So 0.02 means that the loss falls by at least 2 % from point to
-    point. The result is negative if the loss rises between two of the points.
+    folds. The last four points of this averaged curve up to the start of the decay are used. They give three relative
+    decreases, each from one point to the next. The result is the smallest of the three. So 0.02 means that the loss
+    falls by at least 2 % from point to point. The result is negative if the loss rises between two of the points.
 
     Args:
         search: Result of the search.
@@ -485,12 +487,13 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus the networks' score, on new rows of which some equal training rows.
+    """Return the score of another model minus the networks' score, on new rows that include copies of training rows.
 
     The result is a weighted mean of two differences of scores: on rows with new inputs (`rival_gain`), and on training
-    rows that occur several times (see `score_on_equal_rows`). The weight of the second difference is `equal_share`.
-    This assumes that copies of training rows are as frequent among new rows as in the table. A share of at most 2 %
-    counts as 0. A positive mean shows that the other model is better.
+    rows that occur several times (see `score_on_equal_rows`). The weight of the second difference is `equal_share`, the
+    share of the table's rows that equal another row. This assumes that copies of training rows are as frequent among
+    new rows as in the table. If the share is at most 2 %, it counts as 0. A positive mean shows that the other model is
+    better.
 
     Args:
         search: Result of a search with `rivals` or `any_model`.
@@ -519,8 +522,8 @@ def equal_share(search: Search) -> float:
     """Return the share of the table's rows that equal another row in inputs and target. Rows count by their weights.
 
     The result is 0 if the search did not merge equal rows. The search merges no rows if there are groups, times or
-    given folds. It also merges none if the table has more than five times as many rows as distinct inputs, or fewer
-    distinct inputs than folds.
+    given folds. It also merges none if rows often have equal inputs. This is the case if there are more than five rows
+    per distinct row of inputs, or fewer distinct rows of inputs than folds.
     """
     return 0.0 if search.equal_rows is None else search.equal_rows.share
 
@@ -528,10 +531,10 @@ def equal_share(search: Search) -> float:
 def score_on_equal_rows(search: Search, model: str) -> float:
     """Return the mean score of a model on duplicate training rows: rows that occur several times in the table.
 
-    Duplicate rows have equal inputs and equal targets. The result is the score to expect on new rows that equal a
-    training row. For each outer fold of the first repeat, the model is trained on the rows outside the fold, and scored
-    on the duplicate rows among these training rows. A fold without such rows is left out. The score is the accuracy for
-    classification, and R² for regression.
+    Duplicate rows have equal inputs and equal targets, and are always in the same fold. The result is the score to
+    expect on new rows that equal a training row. For each outer fold of the first repeat, the model is trained on the
+    rows outside the fold. It is then scored on the duplicate rows among its own training rows. A fold is left out if
+    its model has no such training rows. The score is the accuracy for classification, and R² for regression.
 
     Args:
         search: Result of the search. Its `equal_share` must be above 0.
@@ -659,7 +662,7 @@ def constant_loss(search: Search) -> float:
 
 
 def plain_score(search: Search) -> float:
-    """Return the mean score that the chosen networks reach without a regulariser, on the outer folds.
+    """Return the mean score, on the outer folds, of networks like the chosen ones, but without a regulariser.
 
     For each outer fold, the candidate that the search chooses is replaced by the candidate with the same network
     architecture and no regulariser.
@@ -668,7 +671,7 @@ def plain_score(search: Search) -> float:
 
 
 def plain_loss(search: Search) -> float:
-    """Return the mean loss that the chosen networks reach without a regulariser, on the outer folds.
+    """Return the mean loss, on the outer folds, of networks like the chosen ones, but without a regulariser.
 
     For each outer fold, the candidate that the search chooses is replaced by the candidate with the same network
     architecture and no regulariser.

@@ -103,10 +103,10 @@ def paired(
 
     Raises:
         ValueError: If a run is not finite and `drop_diverged` is False; the error names the run. If the dimensions or
-            labels of `a` and `b` differ. If none of the dimensions `over` is there. If a dimension outside `over` has
-            several entries. If the confidence is not between 0 and 1. If `lower_is_better` is None, and the name of the
-            values contains no word that decides. If it is None, and the values have the name of a loss, but are
-            negative. Negative values may be losses with a changed sign.
+            labels of `a` and `b` differ. If they have none of the dimensions in `over`. If a dimension outside `over`
+            has several entries. If the confidence is not between 0 and 1. If `lower_is_better` is None, and the name of
+            the values contains no word that decides. If `lower_is_better` is None, and values named as a loss are
+            negative, because they may be losses with a changed sign.
         TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:
@@ -144,8 +144,8 @@ def paired(
 MEANINGFUL = 0.75
 """Threshold of `Verdict`, 0.75, for the probability that one recipe is better than another on a new draw.
 
-A significant difference is meaningful if the upper end of the interval of this probability is above the threshold
-(Bouthillier and others, 2021).
+A significant difference is also meaningful if the confidence interval of this probability reaches above the threshold.
+So the upper end of the interval decides (Bouthillier and others, 2021).
 """
 
 
@@ -216,8 +216,8 @@ def outperforms(
     Wilson's interval is only approximate for few draws. For example, 4 wins in 4 draws count as significant. If `a` and
     `b` are equally good, this happens with a probability of 1/16.
 
-    `draws_for_probability` helps to choose the number of draws. Its default result is 29 draws. If the true probability
-    is 0.75, `outperforms` then reports a significant difference in 83 % of cases.
+    `draws_for_probability` helps to choose the number of draws. With its default arguments, this function returns 29.
+    With 29 draws and a true probability of 0.75, `outperforms` reports a significant difference in 83 % of cases.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
@@ -238,10 +238,10 @@ def outperforms(
 
     Raises:
         ValueError: If a run is not finite and `drop_diverged` is False; the error names the run. If the dimensions or
-            labels of `a` and `b` differ. If none of the dimensions `over` is there. If a dimension outside `over` has
-            several entries. If the confidence is not between 0 and 1. If `lower_is_better` is None, and the name of the
-            values contains no word that decides. If it is None, and the values have the name of a loss, but are
-            negative. Negative values may be losses with a changed sign.
+            labels of `a` and `b` differ. If they have none of the dimensions in `over`. If a dimension outside `over`
+            has several entries. If the confidence is not between 0 and 1. If `lower_is_better` is None, and the name of
+            the values contains no word that decides. If `lower_is_better` is None, and values named as a loss are
+            negative, because they may be losses with a changed sign.
         TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:
@@ -290,8 +290,8 @@ def wilcoxon(
 
     Raises:
         ValueError: If a run is not finite and `drop_diverged` is False; the error names the run. If the dimensions or
-            labels of `a` and `b` differ. If none of the dimensions `over` is there. If a dimension outside `over` has
-            several entries.
+            labels of `a` and `b` differ. If they have none of the dimensions in `over`. If a dimension outside `over`
+            has several entries.
         TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:
@@ -361,8 +361,8 @@ def nadeau_bengio(
         n_train: Number of training rows per split.
         n_test: Number of test rows per split.
         over: Name or names of the dimensions along which there are runs, outermost first. The first of these dimensions
-            that is longer than 1 is the dimension of the splits. The values are averaged over the others: by default,
-            over the seeds of each draw.
+            that has more than one entry is the dimension of the splits. The values are averaged over the others: by
+            default, over the seeds of each draw.
         drop_diverged: If True, pairs of runs in which `a` or `b` is not finite are dropped. If False, such a pair
             raises an error.
         confidence: Confidence level of the interval, between 0 and 1.
@@ -373,7 +373,7 @@ def nadeau_bengio(
     Raises:
         ValueError: If fewer than two splits have finite runs, `n_train` or `n_test` is below 1, or the confidence is
             not between 0 and 1. If a run is not finite and `drop_diverged` is False. If the dimensions or labels of `a`
-            and `b` differ. If none of the dimensions `over` is there. If a dimension outside `over` has several
+            and `b` differ. If they have none of the dimensions in `over`. If a dimension outside `over` has several
             entries.
         TypeError: If `a` or `b` is not an `xarray.DataArray`.
 

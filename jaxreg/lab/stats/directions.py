@@ -49,8 +49,8 @@ def lower(given: bool | None, *values: xr.DataArray) -> bool:
     is_lower = lower_by_name(named.name)
     if is_lower and (named < 0).any():
         raise ValueError(
-            f"the values are named {str(named.name)!r}, and some are negative; expected `lower_is_better` as an "
-            "argument. Pass lower_is_better=True for losses, or lower_is_better=False for losses with a changed sign"
+            f"the values are named {str(named.name)!r}, but some are negative, so they may be negated losses. Pass "
+            "lower_is_better=True for losses, or lower_is_better=False for negated losses"
         )
     return is_lower
 

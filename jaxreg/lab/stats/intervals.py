@@ -53,7 +53,7 @@ def mean_interval(
         one value, or if one of the n values is not finite, both ends are NaN.
 
     Raises:
-        ValueError: If a DataArray has none of the dimensions `over`, the confidence is not between 0 and 1, or there
+        ValueError: If a DataArray has none of the dimensions in `over`, the confidence is not between 0 and 1, or there
             are no values.
 
     Example:
@@ -219,7 +219,8 @@ def interquartile_mean(
     Args:
         values: One number per run, on a scale that all data sets share, such as accuracies.
         over: Name or names of the dimensions that count runs: first the independent ones, such as draws, then those
-            nested in them, such as seeds. The first one with several entries is pooled. All others are averaged before.
+            nested in them, such as seeds. The runs along one of these dimensions are pooled: the first that has more
+            than one entry. Before this, the values are averaged over the others.
         strata: Name of the dimension of the data sets. Without this dimension, all runs are one data set.
         confidence: Confidence level of the interval.
         resamples: Number of bootstrap resamples.
@@ -230,7 +231,7 @@ def interquartile_mean(
 
     Raises:
         ValueError: If a run is not finite, a data set has fewer than two values, or the confidence is not between 0 and
-            1. Also if `values` has none of the dimensions `over`, or a further dimension with more than one entry.
+            1. Also if `values` has none of the dimensions in `over`, or a further dimension with more than one entry.
 
     Example:
         >>> values = xr.DataArray([[1.0, 2.0, 3.0, 90.0], [1.0, 2.0, 3.0, 4.0]], dims=("dataset", "draw"))

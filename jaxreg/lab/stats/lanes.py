@@ -165,7 +165,7 @@ def unit(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> str:
             one draw.
 
     Raises:
-        ValueError: If `values` has none of the dimensions `over`. If a dimension outside `over` has several entries.
+        ValueError: If `values` has none of the dimensions in `over`. If a dimension outside `over` has several entries.
 
     Example:
         >>> unit(xr.DataArray(np.zeros((4, 3)), dims=("draw", "seed")))
@@ -189,15 +189,15 @@ def units_last(values: xr.DataArray, over: Sequence[Hashable] = OVER) -> xr.Data
 
     Args:
         values: One number per run, with further dimensions such as settings.
-        over: Name or names of the dimensions along which there are runs, outermost first. All of them are averaged
-            except the first one with several entries.
+        over: Name or names of the dimensions along which there are runs, outermost first. The result keeps one of
+            these dimensions: the first that has more than one entry. The values are averaged over the others.
 
     Returns:
         Float64 numbers. The last dimension is `draw`, or `seed` if there is only one draw. A mean is NaN if one of its
         runs is not finite.
 
     Raises:
-        ValueError: If `values` has none of the dimensions `over`.
+        ValueError: If `values` has none of the dimensions in `over`.
 
     Example:
         >>> units_last(xr.DataArray(np.ones((2, 3, 4)), dims=("seed", "draw", "rate"))).sizes
@@ -213,8 +213,8 @@ def per_unit(values: xr.DataArray, over: Sequence[Hashable] = OVER, *, drop: boo
 
     Args:
         values: One number per run.
-        over: Name or names of the dimensions along which there are runs, outermost first. All of them are averaged
-            except the first one with several entries.
+        over: Name or names of the dimensions along which there are runs, outermost first. The result keeps one of
+            these dimensions: the first that has more than one entry. The values are averaged over the others.
         drop: If True, runs that are not finite are dropped. The caller must then report the names of the dropped runs,
             which are `named(~finite(values))`. If False, runs that are not finite raise an error.
 
@@ -256,9 +256,9 @@ def differences(
     Args:
         a: One number per run, on the same draws and seeds as `b`.
         b: Baseline, with the same labels.
-        over: Name or names of the dimensions along which there are runs, outermost first. All of them are averaged
-            except the first one with several entries, which is the dimension of the result. By default, the seeds of
-            each draw are averaged.
+        over: Name or names of the dimensions along which there are runs, outermost first. The result keeps one of
+            these dimensions: the first that has more than one entry. The values are averaged over the others: by
+            default, over the seeds of each draw.
         drop_diverged: If True, pairs of runs in which `a` or `b` is not finite are dropped. If False, such a pair
             raises an error.
 
@@ -267,9 +267,9 @@ def differences(
         exactly 0.
 
     Raises:
-        ValueError: If `a` and `b` have different labels or dimensions, none of the dimensions `over`, or several
-            entries in a dimension outside `over`. If `drop_diverged` is False and a run is not finite. If all runs
-            would be dropped.
+        ValueError: If `a` and `b` differ in their labels or dimensions. If they have none of the dimensions in `over`,
+            or a dimension outside `over` has several entries. If `drop_diverged` is False and a run is not finite. If
+            all runs would be dropped.
         TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:
@@ -375,9 +375,10 @@ def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArr
                 f'xr.DataArray({name}, dims="seed")'
             )
     if set(a.dims) != set(b.dims):
+        other = " and ".join(sorted(map(repr, set(a.dims) ^ set(b.dims))))
         raise ValueError(
             f"`a` has the dimensions {a.dims}, and `b` has {b.dims}; expected the same dimensions. Only one of them "
-            f"has {' and '.join(sorted(map(repr, set(a.dims) ^ set(b.dims))))}: select one entry or average there"
+            f"has {other}: select one entry of {other}, or average over {other}"
         )
     try:
         return xr.align(a.astype(np.float64), b.astype(np.float64).transpose(*a.dims), join="exact")

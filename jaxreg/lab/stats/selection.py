@@ -52,8 +52,9 @@ def one_standard_error(
             `limit`, `max_norm`, `radius` or similar. A smaller limit means a simpler model. So the smallest limit
             within one standard error is chosen.
         over: Name or names of the dimensions of repeated runs, the outermost first: seeds within draws are
-            `("draw", "seed")`. Names that `values` lacks are ignored. The standard error is computed across the first
-            dimension with several entries. Before this, the runs are averaged over the others.
+            `("draw", "seed")`. Names that `values` lacks are ignored. The standard error is computed across one of
+            these dimensions: the first that has more than one entry. Before this, the runs are averaged over the
+            others.
         lower_is_better: True if lower values are better, False if higher values are better. By default, the name of
             `values` decides: lower for `validation_loss` or `val_error`, higher for `val_accuracy` or `score`. If
             `values` has no name, higher values are better. For any other name, this argument is required.
@@ -84,8 +85,8 @@ def one_standard_error(
     usable = np.flatnonzero(finite(values).all([d for d in values.dims if d != dim]).values)
     if not usable.size:
         raise ValueError(
-            f"every strength has a run with a NaN or infinite value, such as {'; '.join(named(~finite(values))[:5])}; "
-            "expected at least one strength with finite values only"
+            "every strength has a run with a NaN or infinite value; expected at least one strength with finite values "
+            f"only. The first of these runs are: {'; '.join(named(~finite(values))[:5])}"
         )
     means, errors = [], []
     for place in usable:
@@ -173,9 +174,10 @@ def nested_choice(
             similar.
         test: The same runs on test data.
         over: Name or names of the dimensions of repeated runs, the outermost first, such as `("draw", "seed")` for
-            seeds within draws. Names that `validation` lacks are ignored. One strength is chosen for each entry of the
-            first of these dimensions whose length is above 1: by default, for each draw. Before the choice, the runs
-            are averaged over the other dimensions in `over`.
+            seeds within draws. Names that `validation` lacks are ignored. The first of these dimensions that has more
+            than one entry counts: one strength is chosen for each of its entries. By default, this is each draw, or
+            each seed if there is only one draw. Before the choice, the runs are averaged over the other dimensions in
+            `over`.
         lower_is_better: True if lower values are better, False if higher values are better. By default, the names of
             the arrays decide: lower for `validation_loss` or `val_error`, higher for `val_accuracy` or `score`. If the
             arrays have no name, higher values are better. For any other name, this argument is required.

@@ -94,7 +94,8 @@ class StudyInfo:
         name: Name of the study and of its folder.
         title: Title, in one line.
         published: Published accuracy on training and test rows, by recipe label.
-        highlights: Labels of the recipes that are plotted next to the baseline.
+        highlights: Labels of the most important recipes. The report plots the first of them next to the baseline if it
+            recommends no recipe.
         grid: Method whose strengths are plotted; empty for none.
         claims: Claims to test on the draws.
         source: Source of the published accuracies.
@@ -122,8 +123,8 @@ class Record(StudyInfo):
         command: Command that produced the results.
         loss: Name of the loss.
         unit: Unit of the loss.
-        points: Points of the single draw, for plots: dict from a part, such as "train", to rows of (first feature,
-            second feature, class). Empty if there is no single draw, or if the data does not have two features.
+        points: Points of the fixed data, for plots: dict from a part, such as "train", to rows of (first feature,
+            second feature, class). Empty if the study has no fixed data, or if the data does not have two features.
     """
 
     arms: Sequence[ArmRecord]
@@ -148,8 +149,8 @@ class StudyResults(NamedTuple):
 
     Args:
         record: Description of the study, without the results.
-        published: Results of many seeds on a single draw of the data, such as a published data set. The dimensions are
-            recipe, seed, draw and epoch. None if the study has no such draw.
+        published: Results of many seeds on one fixed data set, such as published data. This data set counts as a single
+            draw. The dimensions are recipe, seed, draw and epoch. None if the study has no fixed data.
         fresh: Results on many draws of the data. The dimensions are recipe, seed, draw and epoch.
     """
 
@@ -230,12 +231,12 @@ def open_sweep(folder: str | Path, baseline: Any = BY_NAME) -> xr.Dataset:
         folder: Folder of a sweep. The function of the sweep must train a model, as `jaxreg.lab.fit` does.
         baseline: Value that means no regulariser, for a sweep with a single axis besides `seed` and `draw`. None means
             no baseline. By default, the name and the values of the axis determine the baseline, as explained in
-            `by_recipe`. A sweep with several axes has no baseline.
+            `by_recipe`. A sweep with several such axes has no baseline.
 
     Raises:
         FileNotFoundError: If the folder holds no store.
         ValueError: If the store is damaged or unfinished, or the sweep has no loss on test rows. If `baseline` is a
-            value, but the sweep does not have exactly one axis, or the value is not on this axis.
+            value, but the sweep does not have exactly one such axis, or the value is not on this axis.
 
     Example:
         A value of -1 in `diverged_at` means that the run did not diverge. By default, `l2=0.0` is the baseline "none".
@@ -255,13 +256,13 @@ def open_sweep(folder: str | Path, baseline: Any = BY_NAME) -> xr.Dataset:
 def by_recipe(sweep: xr.Dataset, name: str = "", baseline: Any = BY_NAME) -> xr.Dataset:
     """Combine all axes of a training sweep except `seed` and `draw` into one dimension, `recipe`.
 
-    Each combination of axis values gets a label, such as "l2=0.001". If there is only one axis, and it is numeric, its
-    values also become the coordinate `strength`.
+    Each combination of values on these axes gets a label, such as "l2=0.001". If there is only one such axis, and it is
+    numeric, its values also become the coordinate `strength`.
 
     The baseline is the setting without a regulariser. Its label is "none". Only a sweep with a single axis (besides
-    `seed` and `draw`) can have a baseline. The returned dataset has an attribute named `none`. It is a sentence that
-    names the baseline and gives the reason, or explains why there is no baseline. If the sweep already has a dimension
-    `recipe`, its labels are kept.
+    `seed` and `draw`) can have a baseline. The returned dataset has an attribute named `none`, whose value is a
+    sentence. This sentence says which setting is the baseline and why, or why there is no baseline. If the sweep
+    already has a dimension `recipe`, its labels are kept.
 
     Args:
         sweep: Results of `jaxreg.lab.sweep`. The loss on test rows must be named `test_loss` or `test`. A loss on
@@ -269,15 +270,17 @@ def by_recipe(sweep: xr.Dataset, name: str = "", baseline: Any = BY_NAME) -> xr.
             named `validation_loss`, `validation`, `val_loss` or `val`. Without a variable `diverged_at`, a run with a
             non-finite test loss counts as diverged.
         name: Name of the sweep in error messages. If it is empty, they say "the dataset".
-        baseline: For a sweep with one axis, the value of the axis that means no regulariser. None means no baseline. By
-            default (the marker `BY_NAME`), the baseline is infinity on an axis that contains infinity, and otherwise 0
-            on an axis that contains 0. But 0 is not the baseline of an axis with negative values. Neither is it the
-            baseline of an axis named like a limit (such as `max_norm` or `radius`) or a logarithm (such as `log_l2`).
+        baseline: For a sweep with one axis besides `seed` and `draw`, the value of this axis that means no regulariser.
+            None means no baseline. By default (the marker `BY_NAME`), the baseline is infinity on an axis that contains
+            infinity, and otherwise 0 on an axis that contains 0. But 0 is not the baseline of an axis with negative
+            values. Neither is it the baseline of an axis named like a limit (such as `max_norm` or `radius`) or a
+            logarithm (such as `log_l2`).
 
     Raises:
         ValueError: If the sweep has no loss on test rows. If a loss on test or validation rows has a dimension other
-            than `epoch` and the axes. If `baseline` is a value, but the sweep does not have exactly one axis, or the
-            value is not on this axis. If `baseline` is given, but the sweep already has a dimension `recipe`.
+            than `epoch` and the axes. If `baseline` is a value, but the sweep does not have exactly one axis besides
+            `seed` and `draw`. If `baseline` is a value that is not on this axis. If `baseline` is given, but the sweep
+            already has a dimension `recipe`.
 
     Example:
         >>> losses = xr.DataArray([[0.5, 0.4], [0.3, 0.2]], dims=("l2", "draw"), coords={"l2": [0.0, 0.1]})

@@ -33,9 +33,10 @@ class Arm:
         strengths: Strengths to try, each a number or a tuple of numbers. The baseline is the strength with the label
             "none". It must mean no regulariser, as 0 does for a penalty and infinity for a limit.
         label: Format string, such as "L2({0:g})", which is filled in with each strength. A strength of 0 or infinity,
-            or a tuple of only these numbers, gets the label "none" instead. So do not try a limit of 0. By default, the
-            label is the method with the first number of the strength, such as "L2(0.001)". A list with one label per
-            strength also works. In the list, the label of the baseline must be "none".
+            or a tuple of only these numbers, gets the label "none" instead. So do not try a limit of 0: it would be
+            taken for the baseline. By default, the label is the method with the first number of the strength, such as
+            "L2(0.001)". A list with one label per strength also works. In the list, the label of the baseline must be
+            "none".
         quantity: Word for the strengths in the report, such as "strength" for a penalty or "limit" for a constraint.
         model: Model to train instead of the study's model, with weights of the same shapes.
 
@@ -132,8 +133,9 @@ class Size:
     """Size of a case study: the numbers of seeds, draws of the data and epochs.
 
     Args:
-        seeds: Number of weight initialisations. Without `Study.data`, all of them are used on each random draw. With
-            `Study.data`, all of them are used on this fixed data, but only the first one on each random draw.
+        seeds: Number of seeds for the initial weights. A study trains on random draws, and also on the fixed data
+            `Study.data` if it is given. Without `Study.data`, all seeds are used on each draw. With `Study.data`, all
+            seeds are used on this fixed data, but only the first seed on each draw.
         draws: Number of random draws of the data, from `Study.draws`.
         epochs: Number of training epochs.
 
@@ -172,9 +174,10 @@ class Study(StudyInfo):
         quick: Numbers of seeds, draws and epochs of a short trial, `jaxreg run --quick`.
         published: Dict from the label of a recipe to its published accuracies on the training and the test rows of
             `data`.
-        highlights: Labels of the most important recipes. The report plots the first of these recipes next to the
-            baseline. If the report recommends another recipe, it plots that one instead. Its table of published gains
-            lists the recipes of `highlights` that have published accuracies.
+        highlights: Labels of the most important recipes. The report plots the recipe that it recommends next to the
+            baseline. If it recommends none, it plots the first recipe in `highlights` instead. A table of the report
+            compares published and measured gains in accuracy over the baseline. It lists the recipes in `highlights`
+            that have published accuracies.
         grid: Name (`method`) of the arm whose results are plotted against its strengths. Empty for no such plot.
         claims: Claims to test on the draws.
         source: Source of the published accuracies.

@@ -356,8 +356,8 @@ def one_in(dataset: xr.Dataset, recipe: Hashable, variable: str, baseline: Hasha
 
     Let b be the mean loss of the baseline, and r the mean loss of the recipe. Then n is b / |b - r|. For a variable
     whose name ends in "accuracy", b and r are mean error rates (1 - accuracy). The result is infinity if b and r are
-    equal, and NaN if b is 0. `jaxreg.lab.studies.reduction` is positive if the recipe avoids errors, and negative if it
-    adds errors.
+    equal, and NaN if b is 0. n does not show whether the recipe avoids or adds errors. The sign of
+    `jaxreg.lab.studies.reduction` shows this: positive for avoided errors, negative for added errors.
 
     Args:
         dataset: Results with the dimension `recipe`.

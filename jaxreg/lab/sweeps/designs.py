@@ -151,9 +151,9 @@ def points(**settings: Any) -> Points:
     The axis is for `sweep(run, over)`. Each point is one set of arguments for the function `run`.
 
     Args:
-        settings: Values of each argument of `run`, passed as `argument=values`, with one value per point. None means
-            that a setting is off. JAX does not trace None, strings and `Choice`, so each of these values gets a
-            separate compiled program.
+        settings: Values of each argument of `run`, one per point. Pass them under the name of the argument, such as
+            `lr=[0.1, 0.2]`. None means that a setting is off. JAX does not trace None, strings and `Choice`, so each of
+            these values gets a separate compiled program.
 
     Returns:
         The points. `points(...) + points(...)` joins two sets of points. A setting that is missing in one set is None
@@ -181,9 +181,10 @@ def samples(count: int, key: jax.Array | int, /, **settings: Any) -> Points:
     Args:
         count: Number of points.
         key: Random key or integer seed.
-        settings: Distribution of each argument of `run`, passed as `argument=distribution`. A distribution is
-            `uniform(...)`, `log_uniform(...)`, `integers(...)` or a function of a key and a shape, such as
-            `jax.random.normal`. A sequence of values also works: each point gets one of the values at random.
+        settings: Distribution of each argument of `run`. Pass it under the name of the argument, such as
+            `lr=log_uniform(1e-4, 1e-1)`. A distribution is `uniform(...)`, `log_uniform(...)`, `integers(...)` or a
+            function of a key and a shape, such as `jax.random.normal`. A sequence of values also works: each point gets
+            one of the values at random.
 
     Returns:
         The points, as from `points`. Their `settings` are a dict from each argument to its sampled values.
@@ -224,7 +225,8 @@ def _drawn(name: str, setting: Any, count: int, key: jax.Array) -> Any:
 def uniform(low: float, high: float) -> Distribution:
     """Return a uniform distribution between two numbers, for `samples`.
 
-    In `samples(count, seed, argument=distribution)`, each of the `count` points gets one sample.
+    For example, `samples(9, 0, momentum=uniform(0.5, 0.9))` makes 9 points of a sweep. Each point gets its own random
+    momentum between 0.5 and 0.9.
 
     Args:
         low: Smallest value.
@@ -248,8 +250,8 @@ def uniform(low: float, high: float) -> Distribution:
 def log_uniform(low: float, high: float) -> Distribution:
     """Return a log-uniform distribution between two positive numbers, for `samples`.
 
-    The logarithm of each sample is uniformly distributed. In `samples(count, seed, argument=distribution)`, each of the
-    `count` points gets one sample.
+    The logarithm of each sample is uniformly distributed. For example, `samples(9, 0, lr=log_uniform(1e-4, 1e-1))`
+    makes 9 points of a sweep. Each point gets its own random learning rate between 1e-4 and 1e-1.
 
     Args:
         low: Smallest value, above 0.
@@ -276,7 +278,8 @@ def log_uniform(low: float, high: float) -> Distribution:
 def integers(low: int, high: int) -> Distribution:
     """Return a uniform distribution over the integers from `low` to `high - 1`, for `samples`.
 
-    In `samples(count, seed, argument=distribution)`, each of the `count` points gets one sample.
+    For example, `samples(9, 0, depth=integers(1, 4))` makes 9 points of a sweep. Each point gets its own random depth:
+    1, 2 or 3.
 
     Args:
         low: Smallest integer.

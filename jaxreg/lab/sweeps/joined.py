@@ -192,8 +192,8 @@ def union(outputs: Sequence[dict[str, Variable]]) -> dict[str, Variable]:
         if len({variable.dims for variable in found}) > 1:
             dims = " and ".join(sorted({str(variable.dims) for variable in found}))
             raise ValueError(
-                f"output {name!r} has different dimensions in different programs, {dims}: give it the same dimensions "
-                "in every program"
+                f"output {name!r} has different dimensions in different runs, {dims}; expected the same dimensions in "
+                "all runs"
             )
         dtype = np.result_type(*(np.dtype(variable.dtype) for variable in found)).name
         gaps = len(found) < len(outputs) or len({variable.shape for variable in found}) > 1
@@ -288,7 +288,10 @@ def _open_part(path: Path, name: str, sweep: str, depth: int) -> Chunked:
         return found
     earlier = find_joined(path / name, depth + 1, grown_file(sweep)) or open_folder(path / name)
     if earlier.manifest.sweep != sweep:
-        raise ValueError(f"{path / name} holds another sweep than {path / JOINED} says: run the same sweep again")
+        raise ValueError(
+            f"the folder {path / name} does not hold the sweep that {path / JOINED} records. Move the folder away, "
+            "and run the recorded sweep again"
+        )
     return earlier
 
 

@@ -32,10 +32,11 @@ class Best:
         Raises:
             ValueError: If a named output does not exist, or `by` is not an output with one number per run.
         """
-        if self.by not in outputs or outputs[self.by].shape or np.dtype(outputs[self.by].dtype).kind not in "iuf":
-            one = [name for name, v in outputs.items() if not v.shape]
+        one = [name for name, v in outputs.items() if not v.shape and np.dtype(v.dtype).kind in "iuf"]
+        if self.by not in one:
             raise ValueError(
-                f"`best`: can't rank the runs by {self.by!r}; expected an output with one number per run, such as {one}"
+                f"`best`: can't rank the runs by {self.by!r}; expected an output with one number per run (here "
+                f"{' or '.join(map(repr, one)) or 'there is none'})"
             )
         if not self.outputs:
             return tuple(name for name, variable in outputs.items() if variable.shape)

@@ -43,9 +43,9 @@ def to_tensorboard(folder: str | Path) -> OnChunk:
     dicts: one has the values on the axes, the other has the outputs. The logger writes one folder per run. The name of
     the folder shows the values on the axes, such as "l2=0.1,seed=0".
 
-    An output with one number per run becomes a point at step 0. An output with one axis per run, such as a learning
-    curve, becomes a curve, with its index as the step. Outputs with more axes are not written. Runs that the sweep
-    reads from its store are not written again.
+    An output that is one number per run becomes a point at step 0. An output that is a one-dimensional array per run,
+    such as a learning curve, becomes a curve. The index of each entry is its step. Other outputs are not written. Runs
+    that the sweep reads from its store are not written again.
 
     In the example, `run` is the function of the sweep, and `over` contains its axes.
 
@@ -74,9 +74,9 @@ def to_mlflow(experiment: str, tracking_uri: str | None = None) -> OnChunk:
     chunk, the sweep calls the logger with two dicts: one has the values on the axes, the other has the outputs. The
     logger makes one MLflow run per run of the sweep. The values on the axes become its parameters.
 
-    An output with one number per run becomes a metric at step 0. An output with one axis per run, such as a learning
-    curve, becomes a metric with its index as the step. Outputs with more axes are not written. Runs that the sweep
-    reads from its store are not written again.
+    An output that is one number per run becomes a metric at step 0. An output that is a one-dimensional array per run,
+    such as a learning curve, becomes a metric with one value per entry. The index of each entry is its step. Other
+    outputs are not written. Runs that the sweep reads from its store are not written again.
 
     In the example, `run` is the function of the sweep, and `over` contains its axes.
 
@@ -111,9 +111,9 @@ def to_wandb(project: str, **options: Any) -> OnChunk:
     dicts: one has the values on the axes, the other has the outputs. The logger makes one run of Weights & Biases per
     run of the sweep. The values on the axes become its config.
 
-    An output with one number per run is logged at step 0. An output with one axis per run, such as a learning curve, is
-    logged with its index as the step. Outputs with more axes are not logged. Runs that the sweep reads from its store
-    are not logged again.
+    An output that is one number per run is logged at step 0. An output that is a one-dimensional array per run, such as
+    a learning curve, is logged entry by entry. The index of each entry is its step. Other outputs are not logged. Runs
+    that the sweep reads from its store are not logged again.
 
     In the example, `run` is the function of the sweep, and `over` contains its axes.
 

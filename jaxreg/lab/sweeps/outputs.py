@@ -79,8 +79,10 @@ def evaluate(run: Run, point: Mapping[str, Any]) -> dict[str, Labelled]:
         seeds = _seeds(error)
         if not (seeds or _needs_value(error)):
             raise
-        reason = str(error).split("\n")[0]
-        refusal = TypeError(f"`run` can't be traced, because it needs the value of a traced array: {reason}")
+        reason = str(error).replace(",\n", ", ").split("\n")[0]
+        refusal = TypeError(
+            f"`run` can't be traced, because it needs the value of a traced array. The original error: {reason}"
+        )
         if line := _line(error):
             refusal.add_note(line)
         if seeds:

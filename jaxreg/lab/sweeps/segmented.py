@@ -216,10 +216,11 @@ class SegmentedSweep:
         halve, outputs = self.segments.halve, self._parts[0][0].runner.outputs
         if halve is None:
             return
-        if halve not in outputs or outputs[halve].shape or np.dtype(outputs[halve].dtype).kind not in "iuf":
-            one = [name for name, v in outputs.items() if not v.shape]
+        one = [name for name, v in outputs.items() if not v.shape and np.dtype(v.dtype).kind in "iuf"]
+        if halve not in one:
             raise ValueError(
-                f"`halve` is {halve!r}; expected the name of an output with one number per run, such as {one}"
+                f"`halve` is {halve!r}; expected the name of an output with one number per run (here "
+                f"{' or '.join(map(repr, one)) or 'there is none'})"
             )
         manifest = self._parts[0][0].whole.manifest
         if "segments" in manifest.outputs or "segments" in manifest.coords:

@@ -373,7 +373,7 @@ def difference(
                 parts.append(f"grid is {first!r} in both, but a coordinate has other values")
                 continue
         parts.append(f"{name} is {_shortened(first)} in the store and {_shortened(second)} in this sweep")
-    return "; ".join(parts) + ". Use another folder, or run the sweep of the store again"
+    return "; ".join(parts) + ". Use another folder for this sweep. To continue the stored sweep, undo the difference"
 
 
 _GIVEN_BY = {
@@ -388,7 +388,7 @@ def _differences_of_axes(
 ) -> list[str]:
     """Return what keeps a sweep from reading or extending a store because of its axes, one text per difference."""
     if list(found.dims) != list(wanted.dims):
-        return [f"the axes are {', '.join(found.dims)} in the store and {', '.join(wanted.dims)} in this sweep"]
+        return [f"the axes are {list(found.dims)} in the store, but {list(wanted.dims)} in this sweep"]
     parts = []
     for name in (name for name in wanted.dims if name in there and name in here):
         old, new = there[name], here[name]

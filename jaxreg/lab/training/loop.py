@@ -61,8 +61,9 @@ def fit(
         The other results are JAX arrays:
 
         - `diverged_at`: the first epoch, counted from 1, with an optimiser step whose loss is NaN or infinite; -1 if
-          there is none. The loss of a step is computed before the step. So the training loss after the last step is
-          checked too: if only this loss is not finite, `diverged_at` is the number of epochs.
+          there is none. The loss of a step is that of the weights before the step, so it does not show whether this
+          step diverged. Therefore the training loss after the last step is checked too. If only this loss is not
+          finite, `diverged_at` is the number of epochs.
         - `params/<path>`, with `keep`: each weight array after the last epoch.
 
     Example:

@@ -80,8 +80,8 @@ class Problem:
             )
         if "test" not in self.data.parts():
             raise ValueError(
-                "Problem: the data has no test rows. Pass x_test and y_test. Or pass w_test, one weight per training "
-                "row, to test on the training rows"
+                "Problem: the data has no test rows. Pass x_test and y_test. Or, to test on the training rows, pass "
+                "w_test instead: one weight per training row"
             )
         weights = self.data.weights()
         for part, (x, y) in self.data.parts().items():
@@ -111,10 +111,12 @@ class Problem:
         outside = y[(y < 0) | (y > 1)]
         if outside.size:
             whole = np.issubdtype(y.dtype, np.integer) and y.min() >= 0
-            number, several = "squared_error, metrics={}", "categorical_cross_entropy and its accuracy as metrics="
+            number = "squared_error, metrics={}"
+            several = "categorical_cross_entropy, metrics={'accuracy': categorical_accuracy}"
             raise ValueError(
                 f"Problem: y_{part} holds {outside[0]:g}, but the loss is binary_cross_entropy, which needs classes 0 "
-                f"and 1. For other targets, pass another loss, such as loss={several if whole else number}"
+                f"and 1. For other targets, pass another loss and other metrics, such as "
+                f"loss={several if whole else number}"
             )
 
     def _repr_html_(self) -> str:

@@ -80,7 +80,8 @@ def test_a_sweep_without_a_loss_on_test_rows_is_refused_in_one_sentence(names, t
     dataset = xr.Dataset({name: ("draw", [1.0, 2.0]) for name in names})
     with pytest.raises(ValueError, match=r"on test rows, named test_loss or test$") as refused:
         jaxreg.lab.report(dataset, tmp_path / "r.html")
-    assert str(refused.value).startswith(f"the dataset has the outputs {', '.join(names) or '(none)'}; expected a loss")
+    found = f"the outputs {', '.join(names)}" if names else "no outputs"
+    assert str(refused.value).startswith(f"the dataset has {found}; expected a loss")
     assert not list(tmp_path.iterdir())
 
 

@@ -779,7 +779,7 @@ def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCa
             walk,
             dict(reversed(WALKS.items())),
             {},
-            "sweep: the axes are scale, seed in the store and seed, scale in this",
+            r"sweep: the axes are \['scale', 'seed'\] in the store, but \['seed', 'scale'\] in this",
         ),
         (walk, WALKS, {"chunk": 5}, "chunk is 4 in the store and 5 in this sweep"),
         (walk, WALKS, {"coords": {"step": range(5)}}, "in both, but a coordinate has other values"),

@@ -222,7 +222,7 @@ def test_a_joined_part_that_is_another_sweep_is_refused(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "kind=a")
     sweep(sums, {**over, "kind": choices("a"), "seed": range(1, 3)}, tmp_path / "other")
     shutil.move(tmp_path / "other" / "kind=a", tmp_path / "kind=a")
-    with pytest.raises(ValueError, match=r"holds another sweep than .*joined\.json says: run the same sweep again"):
+    with pytest.raises(ValueError, match=r"kind=a does not hold the sweep that .*joined\.json records"):
         open_store(tmp_path)
 
 

@@ -108,7 +108,7 @@ def test_programs_share_the_best_and_segments_have_their_own(tmp_path: Path) -> 
 
 def test_a_rule_that_does_not_fit_is_refused_in_a_sentence() -> None:
     for keep, words in (
-        (best(4, "los"), r"can't rank the runs by 'los'; expected .* such as \['loss'\]"),
+        (best(4, "los"), r"can't rank the runs by 'los'; expected .* \(here 'loss'\)"),
         (best(4, "curve"), "can't rank the runs by 'curve'"),
         (
             best(4, "loss", "weights"),

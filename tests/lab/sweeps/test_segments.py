@@ -171,7 +171,7 @@ def test_what_segments_can_not_use_is_refused_in_a_sentence(tmp_path: Path) -> N
         sweep(lambda state, x: (state, {"y": x}), {"x": [1.0]}, segments=Segments(lambda: (), 2))
     with pytest.raises(ValueError, match="a sweep with segments reserves this name"):
         sweep(lambda state, segment: (state, {"y": segment}), {"segment": [1.0]}, segments=start)
-    with pytest.raises(ValueError, match=r"`halve` is 'z'; expected .* such as \['y'\]"):
+    with pytest.raises(ValueError, match=r"`halve` is 'z'; expected .* \(here 'y'\)"):
         sweep(lambda state, x: (state, {"y": x}), {"x": [1.0]}, segments=Segments(start.begin, 2, "z"))
     for name in ("segments", "x"):
         with pytest.raises(

@@ -132,16 +132,16 @@ STACK = {
 def test_what_the_tree_leaves_open_is_said_under_the_table():
     table = jr.explain(STACK, jr.MaxNorm(1.0))
     (doubtful, passed_over) = str(table).splitlines()[-2:]
-    assert doubtful.startswith("Weights with ambiguous axes: layers/kernel (axes ")
-    assert doubtful.endswith(". Pass axis, or use a path as pattern")
-    assert "axes may also be (1,)" in doubtful
+    assert doubtful.startswith("Ambiguous weights: layers/kernel (other axes ")
+    assert doubtful.endswith(". Use their paths as patterns, and pass axis if the rule takes it")
+    assert "other axes are possible: (1,)" in doubtful
     assert passed_over == "Weights with two or more axes, but without a rule: pos"
     rows = {row.path: row for row in table}
     assert rows["layers/kernel"].cells()[-1] == "default, ambiguous"
     assert (rows["head/kernel"].source, rows["head/kernel"].doubt) == ("default", "")
     with pytest.raises(
         ValueError,
-        match=r"allows .* without a rule\. Weights with ambiguous .*\. Weights .* a rule: pos\. Change the rules",
+        match=r"allows .* without a rule\. Ambiguous weights: .*\. Weights .* a rule: pos\. Change the rules",
     ):
         jr.explain(STACK, jr.MaxNorm(1.0), strict=True)
     assert table._repr_markdown_().splitlines()[-1] == passed_over
