@@ -240,7 +240,7 @@ class MinMaxNorm(Constraint):
     Args:
         min: Lower limit, at least 0.
         max: Upper limit, above 0 and at least `min`.
-        rate: Number above 0 and at most 1. One call moves a norm outside the limits by this share of its distance to
+        rate: Number above 0 and at most 1. If a norm is outside the limits, one call moves it this share of the way to
             the nearer limit.
         axis: Axes that one norm sums over. Default: 0, as in Keras.
 

@@ -99,8 +99,8 @@ def solve(
     `value`, `gap`, `residual` and `steps` are 0.
 
     The gap is an upper bound on value - minimum if the loss is convex and at least `floor` everywhere, and each leaf
-    has a rule. A leaf without a rule makes the gap an estimate: this leaf adds the norm of its gradient times
-    (1 + the norm of the leaf).
+    has a rule. If a leaf has no rule, the gap is only an estimate. For each such leaf, the norm of its gradient times
+    (1 + the norm of the leaf) is added to the gap.
 
     In float32, rounding errors of the gap are about 1e-5 of the value. If the value is above 0.1, the default
     `tolerance` may therefore be out of reach. Use a larger `tolerance`, or compute in float64 with

@@ -463,9 +463,9 @@ class SoftSpectralCap(Constraint):
     """Soft upper limit on the spectral norm. A polynomial shrinks large singular values.
 
     Every singular value σ becomes y + α y³, where y = σ - α σ³. The strength α is chosen so that `limit + step` becomes
-    `limit`. Up to `limit + step`, large singular values shrink more than small ones. Singular values below the limit
-    shrink too. The map is not a projection, although `jaxreg.project` applies it like one. It needs only matrix
-    products, no SVD.
+    `limit`. Among the singular values of at most `limit + step`, larger ones shrink more than smaller ones. Singular
+    values below the limit shrink too. The map is not a projection, although `jaxreg.project` applies it like one. It
+    needs only matrix products, no SVD.
 
     If no optimiser step has a spectral norm above `step`, weights that start below the limit stay below the limit. Use
     Muon or `jaxreg.steepest` with `SpectralNorm`, whose steps have a known spectral norm.

@@ -78,7 +78,7 @@ def any_width(make: Callable[[int], Model], widths: Sequence[int]) -> Callable[[
 
 
 def any_depth(make: Callable[[int], Model], depths: Sequence[int]) -> Callable[[jax.Array | int], Model]:
-    """Return a function that makes a `Model` of any of the given numbers of residual blocks. The number may be traced.
+    """Return a function from a depth to a `Model` with that number of residual blocks. The number may be traced.
 
     The arrays of all models have the shapes of the deepest model. A shallower model starts with the initial weights of
     `make(depth)`, and with weights of 0 in the remaining blocks, the padding. To compute its outputs, a model uses 0 in

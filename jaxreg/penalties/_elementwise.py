@@ -380,7 +380,8 @@ class SCAD(Penalty):
         soft threshold). Weights with |w| > γ · strength do not change. In between, the result grows linearly with |w|.
 
         If `step` is at least γ - 1, there is nothing in between: each weight gets the soft threshold or does not
-        change. Of these two values, the result is the z with the smaller step · penalty(z) + (z - w)² / 2.
+        change. The result is the one of these two values z that gives the lower objective step · penalty(z) + (z - w)²
+        / 2.
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))

@@ -70,10 +70,10 @@ class Reshaped(Facts):
         return self._in_shape(facts(self.rule).transported, before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the tangent vector z at `w` that minimises ⟨direction, z⟩, with a norm of at most the sphere's radius.
+        """Return the tangent vector z at `w` that minimises ⟨direction, z⟩, among those of limited norm.
 
-        The wrapped rule constrains weights to this sphere. All weights on the sphere have the same norm: the radius.
-        For example, `jaxreg.SpectralSphere` fixes the spectral norm.
+        The wrapped rule fixes a norm of the weights, as `jaxreg.SpectralSphere` fixes the spectral norm. The norm of z
+        is at most this fixed value.
         """
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
 

@@ -74,8 +74,8 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     - the share of exact zeros after the training
     - the decay of `optax.adamw` or other regularisation without jaxreg, unless jaxreg regularises the same weights too
 
-    Double regularisation and proximal steps that cannot hold weights at 0 are searched for only if there is no other
-    mistake. So check the corrected chain again.
+    Two mistakes are searched for only if there is no other mistake: weights that are regularised twice, and proximal
+    steps that cannot hold weights at 0. So check the corrected chain again.
 
     The dry run computes in float64, so that small learning rates have an effect. It usually makes two optimiser steps.
     If the first steps do not move the weights against the gradient, as with gradient accumulation, it makes more steps.

@@ -24,8 +24,8 @@ def qk_clip(
     Put this transformation last in the chain. Let S be the largest logit of a head in the current batch, computed with
     `params`, the weights before the update. If S exceeds the threshold τ, both kernels of the head are multiplied by
     √(τ / S), after the optimiser step. If S is at most τ, the head is not changed. S is computed before the optimiser
-    step, so the step itself may still move logits above τ. Without the step and without biases, the same inputs would
-    give logits of at most τ.
+    step, so the step itself may still move logits above τ. The scaling alone, without the optimiser step, brings the
+    logits of the same inputs to at most τ, if queries and keys have no biases.
 
     Pass the largest logits to `update` as an extra argument, under the path of the query kernel:
     `tx.update(grads, state, params, max_logits={path: array})`. The array has one number per head, so its length is the

@@ -80,9 +80,9 @@ def strength_path(
     coordinate has negative values, and logarithmic otherwise.
 
     On a logarithmic axis, a recipe without a regulariser is the baseline. The coordinate of a baseline is 0, or
-    infinity if the coordinate is a limit. NaN counts as 0 if the coordinate and its dimension have different names,
-    such as `strength` along `recipe`. The baseline is drawn as a hollow point at the left end (0) or the right end (∞),
-    with a dotted line at its level. It has no entry in the legend.
+    infinity if the coordinate is a limit. A coordinate along another dimension, such as `strength` along `recipe`, may
+    be NaN for a recipe without a strength. This NaN counts as 0. The baseline is drawn as a hollow point at the left
+    end (0) or the right end (∞), with a dotted line at its level. It has no entry in the legend.
 
     To compare two methods, call the function twice on the same axes, with a different `name` each time. Each call takes
     the next colour of the theme. The baseline of the first call is grey. If the second call has an equal baseline, it
@@ -108,10 +108,11 @@ def strength_path(
 
     Raises:
         ValueError: If there is no numeric coordinate `x` along one dimension. If a value of the coordinate is repeated.
-            If a value is not allowed: a negative value of "strength", NaN if the coordinate is a dimension, minus
-            infinity, or a value of at most 0 if another value is infinity. If the values have a coordinate `method`
-            that contains more than one method, not counting the baseline. If a further dimension, such as the epoch,
-            has several entries; select one entry first. If the value `chosen` is not plotted.
+            If a value of the coordinate is minus infinity, or a value of "strength" is negative. If a value is NaN, and
+            the coordinate is itself a dimension. If one value is infinity, and another is 0 or negative. If the values
+            have a coordinate `method` that contains more than one method, not counting the baseline. If a further
+            dimension, such as the epoch, has several entries; select one entry first. If the value `chosen` is not
+            plotted.
 
     Example:
         The baseline of strength 0 is drawn without an entry in the legend.

@@ -74,7 +74,8 @@ def report(
             - The baseline is infinity, if the axis contains infinity.
             - Otherwise it is 0, if the axis contains 0 and no negative values. An axis that is named like a limit, such
               as `max_norm`, or like a logarithm, such as `log_l2`, is excluded.
-            - Otherwise, and if there are several such axes, there is no baseline.
+            - Otherwise, there is no baseline. There is none either if the sweep has several axes besides `seed` and
+              `draw`.
 
             The report states which setting is the baseline.
 

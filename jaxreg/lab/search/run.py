@@ -142,9 +142,10 @@ class Search:
         A single `UserWarning` lists unknown text values, which did not occur in training. It also lists unexpected
         missing cells: those in columns without missing cells in training.
 
-        In a column of numbers, unknown text and unexpected missing cells are replaced by the median of the training
-        cells. In a column of text, an unexpected missing cell is replaced by the most frequent training value. An
-        unknown value counts as none of the known values.
+        In a column of text, an unexpected missing cell is replaced by the most frequent training value. An unknown
+        value counts as none of the known values. In a column of numbers, unexpected missing cells are replaced by the
+        median of the training cells. If such a column also contained text in training, unknown text is replaced in the
+        same way.
 
         Args:
             frame: Data frame with all columns that the model uses.
@@ -154,7 +155,7 @@ class Search:
 
         Raises:
             ValueError: If the search was run on arrays, or `frame` lacks a column. Also if a column contains text,
-                although it contained only numbers in training.
+                although it contained no text in training.
         """
         if self.model is None:
             raise ValueError(
@@ -174,7 +175,7 @@ class Search:
 
         Raises:
             ValueError: If the search was run on arrays or on a numeric target, or `frame` lacks a column. Also if a
-                column contains text, although it contained only numbers in training.
+                column contains text, although it contained no text in training.
         """
         if self.model is None or not self.model.classes:
             raise ValueError(

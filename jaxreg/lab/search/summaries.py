@@ -265,7 +265,7 @@ def repeats_needed(search: Search) -> float:
 
 
 def times_longer(search: Search) -> float:
-    """Return the factor by which this search would take longer with the number of repeats from `repeats_needed`.
+    """Return how many times as long this search would take if it used as many repeats as `repeats_needed` returns.
 
     With this number of repeats, the reduction of the loss, compared with no regulariser, would be significant (see
     `jaxreg.lab.search.repeats_needed`). The time is assumed to be proportional to the number of repeats. The result is
@@ -371,8 +371,8 @@ def mean_loss(search: Search, candidate: str) -> float:
 def loss_gain(search: Search, candidate: str) -> float:
     """Return the mean loss without a regulariser minus the mean loss of a candidate, on the outer folds.
 
-    Both losses are those of the candidate's network architecture. The result is a difference, not a ratio. It is
-    positive if the candidate's loss is lower.
+    Both losses are measured with the same network architecture, that of the candidate. The result is a difference, not
+    a ratio. It is positive if the candidate's loss is lower.
 
     Args:
         search: Result of the search.
@@ -522,8 +522,8 @@ def equal_share(search: Search) -> float:
     """Return the share of the table's rows that equal another row in inputs and target. Rows count by their weights.
 
     The result is 0 if the search did not merge equal rows. The search merges no rows if there are groups, times or
-    given folds. It also merges none if rows often have equal inputs. This is the case if there are more than five rows
-    per distinct row of inputs, or fewer distinct rows of inputs than folds.
+    given folds. It also merges none if many rows have equal inputs: if there are more than five rows per distinct row
+    of inputs, or fewer distinct rows of inputs than folds.
     """
     return 0.0 if search.equal_rows is None else search.equal_rows.share
 
@@ -555,8 +555,8 @@ def model_score(search: Search) -> Estimate:
 
     The score is measured on the outer folds. For each outer fold, networks are chosen and trained without the rows of
     this fold. If the search ran with `any_model`, the final model may be of another type, such as boosted trees. The
-    score is then that of models of this type. One is trained for each outer fold of the first repeat, without the rows
-    of the fold.
+    score is then that of models of this type. For each outer fold of the first repeat of the cross-validation, such a
+    model is trained without the rows of the fold.
 
     Returns:
         Mean over the outer folds, with its standard error.
@@ -642,8 +642,9 @@ def loss_over_constant(search: Search, model: str | None = None) -> Estimate:
 
 
 def constant_score(search: Search) -> float:
-    """Return the mean score of a constant prediction on the outer folds that `model_score` uses.
+    """Return the mean score of a constant prediction, on the same outer folds as `model_score`.
 
+    These are the folds of all repeats if the final model consists of networks, and otherwise those of the first repeat.
     For classification, the constant prediction is the most frequent class of the training rows. For regression, it is
     the mean of the target over these rows.
     """

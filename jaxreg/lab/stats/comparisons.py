@@ -106,7 +106,7 @@ def paired(
             labels of `a` and `b` differ. If they have none of the dimensions in `over`. If a dimension outside `over`
             has several entries. If the confidence is not between 0 and 1. If `lower_is_better` is None, and the name of
             the values contains no word that decides. If `lower_is_better` is None, and values named as a loss are
-            negative, because they may be losses with a changed sign.
+            negative. They may be negated losses, so it is unclear which values are better.
         TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:
@@ -178,8 +178,8 @@ class Outperforming:
         low: Lower end of the interval of the probability.
         high: Upper end of the interval of the probability.
         n: Number of draws, or number of seeds if there is only one draw.
-        verdict: A `Verdict`. The difference is significant if `low` is above 0.5. A significant difference is
-            meaningful if `high` is above 0.75.
+        verdict: A `Verdict`. The difference is significant if `low` is above 0.5. A significant difference is also
+            meaningful if the interval reaches above 0.75, so if `high` is above 0.75.
         diverged: Coordinates of the runs that were dropped because `a` or `b` was not finite, such as "draw=3, seed=0".
     """
 
@@ -216,8 +216,8 @@ def outperforms(
     Wilson's interval is only approximate for few draws. For example, 4 wins in 4 draws count as significant. If `a` and
     `b` are equally good, this happens with a probability of 1/16.
 
-    `draws_for_probability` helps to choose the number of draws. With its default arguments, this function returns 29.
-    With 29 draws and a true probability of 0.75, `outperforms` reports a significant difference in 83 % of cases.
+    `draws_for_probability` helps to choose the number of draws. With default arguments, `draws_for_probability` returns
+    29. With 29 draws and a true probability of 0.75, `outperforms` reports a significant difference in 83 % of cases.
 
     Args:
         a: One number per run, on the same draws and seeds as `b`.
@@ -241,7 +241,7 @@ def outperforms(
             labels of `a` and `b` differ. If they have none of the dimensions in `over`. If a dimension outside `over`
             has several entries. If the confidence is not between 0 and 1. If `lower_is_better` is None, and the name of
             the values contains no word that decides. If `lower_is_better` is None, and values named as a loss are
-            negative, because they may be losses with a changed sign.
+            negative. They may be negated losses, so it is unclear which values are better.
         TypeError: If `a` or `b` is not an `xarray.DataArray`.
 
     Example:

@@ -219,8 +219,8 @@ def interquartile_mean(
     Args:
         values: One number per run, on a scale that all data sets share, such as accuracies.
         over: Name or names of the dimensions that count runs: first the independent ones, such as draws, then those
-            nested in them, such as seeds. The runs along one of these dimensions are pooled: the first that has more
-            than one entry. Before this, the values are averaged over the others.
+            nested in them, such as seeds. The first of these dimensions that has more than one entry gives the values
+            to pool. All other dimensions in `over` are averaged first.
         strata: Name of the dimension of the data sets. Without this dimension, all runs are one data set.
         confidence: Confidence level of the interval.
         resamples: Number of bootstrap resamples.

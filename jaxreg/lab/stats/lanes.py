@@ -55,8 +55,8 @@ def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
             `epoch` dimension) is NaN or infinite. All values of this run, at every epoch, are then replaced.
 
     Returns:
-        The dataset with NaN in its floating-point variables that have values for each run. All other variables are
-        unchanged.
+        The dataset, with NaN for the values of diverged runs. This applies to floating-point variables with one or more
+        values per run. All other variables are unchanged.
 
     Raises:
         ValueError: If the dataset has neither `diverged_at` nor a floating-point variable with one number per run.

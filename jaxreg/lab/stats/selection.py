@@ -18,7 +18,8 @@ class OneStandardError:
 
     Attributes:
         strength: The chosen strength. It is the largest strength whose mean is within one standard error of
-            `best_mean`. If the strengths are limits, it is the smallest such limit.
+            `best_mean`. For the limits of a constraint, it is the smallest limit whose mean is within one standard
+            error.
         label: Label of the chosen strength along its dimension, such as the name of a recipe.
         best: The strength with the best mean: the lowest mean of losses, or the highest mean of scores.
         best_mean: Mean at the strength `best`.
@@ -48,8 +49,8 @@ def one_standard_error(
     Args:
         values: One number per run on validation data, with a coordinate `strength` along one dimension. A larger
             strength must mean a simpler model. A strength of NaN counts as 0. Without a coordinate `strength`, one
-            dimension must hold the limits of a constraint: one of its values is infinity (no limit), or its name is
-            `limit`, `max_norm`, `radius` or similar. A smaller limit means a simpler model. So the smallest limit
+            dimension must hold the limits of a constraint. It is recognised by a value of infinity (no limit), or by a
+            name like `limit`, `max_norm` or `radius`. A smaller limit means a simpler model. So the smallest limit
             within one standard error is chosen.
         over: Name or names of the dimensions of repeated runs, the outermost first: seeds within draws are
             `("draw", "seed")`. Names that `values` lacks are ignored. The standard error is computed across one of
@@ -63,11 +64,11 @@ def one_standard_error(
         A `OneStandardError`.
 
     Raises:
-        ValueError: If there is neither a coordinate `strength` nor exactly one dimension of limits.
-            If a further dimension that is not in `over` has several entries. If there are fewer than two draws and
-            fewer than two seeds. If every strength has a diverged run. If `lower_is_better` is not given, and the name
-            of `values` does not say which values are better. If `lower_is_better` is not given, and values named as a
-            loss are negative, because they may be losses with their sign changed.
+        ValueError: If there is neither a coordinate `strength` nor exactly one dimension of limits. If a further
+            dimension that is not in `over` has several entries. If there are fewer than two draws and fewer than two
+            seeds. If every strength has a diverged run. If `lower_is_better` is not given, and the name of `values`
+            does not say which values are better. If `lower_is_better` is not given, and values named as a loss are
+            negative. They may be negated losses, so it is unclear which values are better.
 
     Example:
         >>> loss = xr.DataArray(
@@ -170,13 +171,13 @@ def nested_choice(
     Args:
         validation: One number per run, with a coordinate `strength` along one dimension. A strength of NaN counts as 0.
             All other dimensions hold repeated runs. Without a coordinate `strength`, one dimension must hold the limits
-            of a constraint: one of its values is infinity (no limit), or its name is `limit`, `max_norm`, `radius` or
-            similar.
+            of a constraint. It is recognised by a value of infinity (no limit), or by a name like `limit`, `max_norm`
+            or `radius`.
         test: The same runs on test data.
         over: Name or names of the dimensions of repeated runs, the outermost first, such as `("draw", "seed")` for
-            seeds within draws. Names that `validation` lacks are ignored. The first of these dimensions that has more
-            than one entry counts: one strength is chosen for each of its entries. By default, this is each draw, or
-            each seed if there is only one draw. Before the choice, the runs are averaged over the other dimensions in
+            seeds within draws. Names that `validation` lacks are ignored. One strength is chosen for each entry of the
+            first of these dimensions that has more than one entry. By default, one strength is chosen per draw, or per
+            seed if there is only one draw. Before the choice, the runs are averaged over the other dimensions in
             `over`.
         lower_is_better: True if lower values are better, False if higher values are better. By default, the names of
             the arrays decide: lower for `validation_loss` or `val_error`, higher for `val_accuracy` or `score`. If the
@@ -186,11 +187,11 @@ def nested_choice(
         A `NestedChoice`.
 
     Raises:
-        ValueError: If there is neither a coordinate `strength` nor exactly one dimension of limits.
-            If a further dimension that is not in `over` has several entries. If the arrays have different labels. If,
-            in one of the draws, every strength has a diverged run. If `lower_is_better` is not given, and the names do
-            not say which values are better. If `lower_is_better` is not given, and values named as a loss are negative,
-            because they may be losses with their sign changed.
+        ValueError: If there is neither a coordinate `strength` nor exactly one dimension of limits. If a further
+            dimension that is not in `over` has several entries. If the arrays have different labels. If, in one of the
+            draws, every strength has a diverged run. If `lower_is_better` is not given, and the names do not say which
+            values are better. If `lower_is_better` is not given, and values named as a loss are negative. They may be
+            negated losses, so it is unclear which values are better.
 
     Example:
         >>> grid = {"strength": [0.0, 0.01], "draw": [0, 1]}

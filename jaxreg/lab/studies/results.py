@@ -235,8 +235,9 @@ def open_sweep(folder: str | Path, baseline: Any = BY_NAME) -> xr.Dataset:
 
     Raises:
         FileNotFoundError: If the folder holds no store.
-        ValueError: If the store is damaged or unfinished, or the sweep has no loss on test rows. If `baseline` is a
-            value, but the sweep does not have exactly one such axis, or the value is not on this axis.
+        ValueError: If the store is damaged or unfinished, or the sweep has no loss on test rows. If a value is given as
+            `baseline`, but the sweep does not have exactly one axis besides `seed` and `draw`, or the value is not on
+            this axis.
 
     Example:
         A value of -1 in `diverged_at` means that the run did not diverge. By default, `l2=0.0` is the baseline "none".

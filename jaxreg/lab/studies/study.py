@@ -174,10 +174,10 @@ class Study(StudyInfo):
         quick: Numbers of seeds, draws and epochs of a short trial, `jaxreg run --quick`.
         published: Dict from the label of a recipe to its published accuracies on the training and the test rows of
             `data`.
-        highlights: Labels of the most important recipes. The report plots the recipe that it recommends next to the
-            baseline. If it recommends none, it plots the first recipe in `highlights` instead. A table of the report
-            compares published and measured gains in accuracy over the baseline. It lists the recipes in `highlights`
-            that have published accuracies.
+        highlights: Labels of the most important recipes. The report plots the baseline and one other recipe: the
+            recommended one, or the first recipe in `highlights` if none is recommended. A table of the report compares
+            published and measured gains in accuracy over the baseline. It lists the recipes in `highlights` that have
+            published accuracies.
         grid: Name (`method`) of the arm whose results are plotted against its strengths. Empty for no such plot.
         claims: Claims to test on the draws.
         source: Source of the published accuracies.

@@ -73,8 +73,8 @@ def best(count: int, by: str, outputs: str | Sequence[str] = ()) -> Best:
         TypeError: If `by` is not a string.
 
     Example:
-        Only the run with the lowest loss keeps its weights, here that of x = 2. The only axis of an output `weights`
-        becomes the dimension `weights_0` of the results.
+        Only the run with the lowest loss keeps its weights, here that of x = 2. The output `weights` has one axis,
+        which is called `weights_0` in the results.
 
         >>> import jax.numpy as jnp
         >>> from jaxreg.lab import sweep

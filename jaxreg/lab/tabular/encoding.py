@@ -181,7 +181,8 @@ class Encoding:
         """Oldest format of model files that can store this encoding: 1 or 2.
 
         Format 1 is enough if all columns are plain numbers without missing cells, or if the encoding was loaded from a
-        file of format 1. Format 2 also stores the type of each column, such as words or dates, and missing cells.
+        file of format 1. Format 2 also stores the type of each column, such as words or dates, and whether it had
+        missing cells in training.
         """
         return 1 if all(column.plain for column in self.columns) else 2
 
