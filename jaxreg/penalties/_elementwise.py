@@ -379,9 +379,8 @@ class SCAD(Penalty):
         Let γ = `gamma`. Weights with |w| ≤ (1 + step) · strength move towards 0 by step · strength, stopping at 0 (the
         soft threshold). Weights with |w| > γ · strength do not change. In between, the result grows linearly with |w|.
 
-        If `step` is at least γ - 1, there is nothing in between: each weight gets the soft threshold or does not
-        change. The result is the one of these two values z that gives the lower objective step · penalty(z) + (z - w)²
-        / 2.
+        This holds if `step` is below γ - 1. For a larger step, the two ranges would overlap. Each weight then gets the
+        soft threshold or does not change, whichever value z has the lower objective step · penalty(z) + (z - w)² / 2.
         """
         x = wide(w)
         step, strength, gamma = (as_wide(value, x) for value in (step, self.strength, self.gamma))

@@ -122,8 +122,9 @@ def explain(
     - `norms`: number of groups
     - `inferred from`: evidence for the axes; a dash if the rule needs no inferred axes
 
-    The evidence is one of these words. "ambiguous" is added if the axes or the entry in the column `kind`, such as
-    "kernels", may be wrong. A line below the table then gives the reason.
+    The column `kind` tells what a leaf is, such as "kernels". If the axes or the kind may be wrong, the word
+    "ambiguous" is added to the evidence, and a line below the table gives the reason. The evidence is one of these
+    words:
 
     - "name": name of the leaf, or of its layer in the path
     - "class": class of the layer

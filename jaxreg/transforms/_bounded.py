@@ -256,9 +256,9 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
     is μ / η.
 
     During training, the penalty may exceed the bound. When the training has converged and μ is 0, the penalty is at
-    most κ. If μ is above 0, the penalty of the converged weights equals κ after each optimiser step, and update 2 then
-    lowers it. Update 2 then lowers it below κ. With `L2(1.0)`, update 2 multiplies the weights by 1 - 2 μ. So the
-    penalty of the returned weights is (1 - 2 μ)² · κ, which is about (1 - 4 μ) · κ.
+    most κ. If μ is above 0, the penalty of the converged weights equals κ after each optimiser step. Update 2 then
+    lowers it below κ. With `L2(1.0)`, update 2 multiplies the weights by 1 - 2 μ. So the penalty of the returned
+    weights is (1 - 2 μ)² · κ, which is about (1 - 4 μ) · κ.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. `L2(1.0)` gives a bound on ‖w‖².

@@ -140,8 +140,8 @@ class Report:
             "For a training sweep with one axis besides seed and draw, the value on this axis that means no "
             "regulariser.",
             "VALUE",
-            "inf if it is on the axis; otherwise 0 if it is on the axis; otherwise no baseline. But 0 is not the "
-            "default for an axis with negative values, for a limit such as max_norm or for a logarithm such as log_l2",
+            "inf if the axis has this value. Otherwise 0 if the axis has this value, unless it has negative values, "
+            "or is a limit such as max_norm or a logarithm such as log_l2. Otherwise no baseline",
         ),
     ] = None
     json: Annotated[

@@ -80,9 +80,10 @@ def strength_path(
     coordinate has negative values, and logarithmic otherwise.
 
     On a logarithmic axis, a recipe without a regulariser is the baseline. The coordinate of a baseline is 0, or
-    infinity if the coordinate is a limit. A coordinate along another dimension, such as `strength` along `recipe`, may
-    be NaN for a recipe without a strength. This NaN counts as 0. The baseline is drawn as a hollow point at the left
-    end (0) or the right end (∞), with a dotted line at its level. It has no entry in the legend.
+    infinity if the coordinate is a limit. A coordinate that is not itself a dimension, such as `strength` along the
+    dimension `recipe`, may be NaN for a recipe without a strength. This NaN counts as 0. The baseline is drawn as a
+    hollow point at the left end (0) or the right end (∞), with a dotted line at its level. It has no entry in the
+    legend.
 
     To compare two methods, call the function twice on the same axes, with a different `name` each time. Each call takes
     the next colour of the theme. The baseline of the first call is grey. If the second call has an equal baseline, it

@@ -153,9 +153,9 @@ class RegularizedMLPClassifier(ClassifierMixin, _Searching):  # type: ignore[mis
             without a strength.
         best_score_: Mean score (accuracy) of the chosen candidate on the outer folds. The candidate was chosen by its
             results on these same folds, so the score is too optimistic.
-        outer_score_: Mean score on the outer folds, if the candidate is chosen anew for each outer fold. For each outer
-            fold, a candidate is chosen and its networks are trained without the rows of this fold. These networks are
-            scored on this fold. The mean is the score to expect on new rows.
+        outer_score_: Mean score on the outer folds, with a new choice of the candidate for each outer fold. For each
+            outer fold, a candidate is chosen and its networks are trained without the rows of this fold. These networks
+            are scored on this fold. The mean is the score to expect on new rows.
         outer_error_: Standard error of `outer_score_`.
         cv_results_: Dict with the `params` of each candidate and its score on each outer fold. The keys are those of
             scikit-learn's searches.

@@ -71,8 +71,8 @@ class FittedNets(nn.Module):
 def to_flax(search: Search) -> tuple[FittedNets, dict[str, Any]]:
     """Return the fitted model of a search as a Flax module and its variables.
 
-    The model may average networks of several kinds. Networks of one kind have the same layers. Either all of them apply
-    the same piecewise linear functions to their inputs, or none of them applies any.
+    The model may average networks of several kinds. Networks of one kind have the same layers. All of them first
+    transform their inputs by the same piecewise linear functions, or none of them does.
 
     The variables are a dict with two Flax collections:
 

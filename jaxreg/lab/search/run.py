@@ -144,8 +144,8 @@ class Search:
 
         In a column of text, an unexpected missing cell is replaced by the most frequent training value. An unknown
         value counts as none of the known values. In a column of numbers, unexpected missing cells are replaced by the
-        median of the training cells. If such a column also contained text in training, unknown text is replaced in the
-        same way.
+        median of the training cells. If some cells of the column were text in training, such as "n/a", any other text
+        is replaced by the median too.
 
         Args:
             frame: Data frame with all columns that the model uses.

@@ -450,9 +450,10 @@ def still_falls(search: Search, candidate: str) -> float:
     """Return the relative decrease of a candidate's test loss, just before the learning rate begins to decay.
 
     The learning rate begins to decay after three quarters of the epochs. The learning curve is averaged over the outer
-    folds. The last four points of this averaged curve up to the start of the decay are used. They give three relative
-    decreases, each from one point to the next. The result is the smallest of the three. So 0.02 means that the loss
-    falls by at least 2 % from point to point. The result is negative if the loss rises between two of the points.
+    folds. Of this averaged curve, the part before the decay is used, and of this part the last four points. They give
+    three relative decreases, each from one point to the next. The result is the smallest of the three. So 0.02 means
+    that the loss falls by at least 2 % from point to point. The result is negative if the loss rises between two of the
+    points.
 
     Args:
         search: Result of the search.
@@ -519,11 +520,11 @@ def best_model(search: Search) -> str:
 
 
 def equal_share(search: Search) -> float:
-    """Return the share of the table's rows that equal another row in inputs and target. Rows count by their weights.
+    """Return the share of the table's rows that equal another row in inputs and target, weighted by the sample weights.
 
     The result is 0 if the search did not merge equal rows. The search merges no rows if there are groups, times or
-    given folds. It also merges none if many rows have equal inputs: if there are more than five rows per distinct row
-    of inputs, or fewer distinct rows of inputs than folds.
+    given folds. It also merges none if inputs repeat very often: if each distinct combination of inputs occurs in more
+    than five rows on average, or if there are fewer distinct combinations than folds.
     """
     return 0.0 if search.equal_rows is None else search.equal_rows.share
 

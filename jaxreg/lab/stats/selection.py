@@ -175,10 +175,10 @@ def nested_choice(
             or `radius`.
         test: The same runs on test data.
         over: Name or names of the dimensions of repeated runs, the outermost first, such as `("draw", "seed")` for
-            seeds within draws. Names that `validation` lacks are ignored. One strength is chosen for each entry of the
-            first of these dimensions that has more than one entry. By default, one strength is chosen per draw, or per
-            seed if there is only one draw. Before the choice, the runs are averaged over the other dimensions in
-            `over`.
+            seeds within draws. Names that `validation` lacks are ignored. By default, one strength is chosen per draw,
+            or per seed if there is only one draw. In general, dimensions with a single entry are skipped, and one
+            strength is chosen per entry of the outermost remaining dimension. Before the choice, the runs are averaged
+            over the other dimensions in `over`.
         lower_is_better: True if lower values are better, False if higher values are better. By default, the names of
             the arrays decide: lower for `validation_loss` or `val_error`, higher for `val_accuracy` or `score`. If the
             arrays have no name, higher values are better. For any other name, this argument is required.
