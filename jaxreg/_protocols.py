@@ -190,8 +190,8 @@ class _Rule(Facts):
             TypeError: If an argument is a schedule or another rule.
         """
         config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
-        if _public_name(type(self)).startswith("jaxreg."):  # Keras has no class with the name of a subclass
-            config[CLASS] = _public_name(type(self))
+        if public_name(type(self)).startswith("jaxreg."):  # Keras has no class with the name of a subclass
+            config[CLASS] = public_name(type(self))
         for name, value in config.items():
             if any(map(callable, jax.tree.leaves(value, is_leaf=callable))):
                 raise TypeError(
@@ -211,16 +211,17 @@ class _Rule(Facts):
             TypeError: If the dict is from another class, such as `jaxreg.keras.MaxNorm` instead of `jaxreg.MaxNorm`.
         """
         config = dict(config)
-        saved = config.pop(CLASS, _public_name(cls))
-        if saved != _public_name(cls) and _public_name(cls).startswith("jaxreg."):
+        saved = config.pop(CLASS, public_name(cls))
+        if saved != public_name(cls) and public_name(cls).startswith("jaxreg."):
             raise TypeError(
-                f"the rule was saved as {saved}, but it is loaded as {_public_name(cls)}. Use {saved} in custom_objects"
+                f"the rule was saved as {saved}, but it is loaded as {public_name(cls)}. Use {saved} in custom_objects"
             )
         lists = {name: value for name, value in config.items() if isinstance(value, list)}
         return cls(**config | {name: tuple(v) if name == "axis" else np.asarray(v) for name, v in lists.items()})
 
 
-def _public_name(cls: type) -> str:
+def public_name(cls: type) -> str:
+    """Return the path by which users import a class, such as "jaxreg.keras.UnitNorm"."""
     return f"{cls.__module__.partition('._')[0]}.{cls.__qualname__}"
 
 

@@ -34,8 +34,9 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
 
     Args:
         params: Tree of weight arrays.
-        rules: Rules by path pattern, or one rule for all kernels. The patterns select the leaves, and the axes of a
-            rule define the groups. Limits and strengths are ignored.
+        rules: Rules by path pattern, or one rule for all kernels. The patterns select the leaves. The `axis` of a rule
+            defines the groups, and its limits and strengths are ignored. A rule without groups, a `Reshaped` or an
+            `Intersection` has the default groups.
 
     Returns:
         A dict from the path of a leaf to the norms of its groups. The array of norms has the shape of the leaf without

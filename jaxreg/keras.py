@@ -241,7 +241,7 @@ class MinMaxNorm(Constraint):
         min: Lower limit, at least 0.
         max: Upper limit, above 0 and at least `min`.
         rate: Number above 0 and at most 1. If a norm is outside the limits, one call moves it this share of the way to
-            the nearer limit.
+            the nearer limit. A group of zeros stays 0.
         axis: Axes that one norm sums over. Default: 0, as in Keras.
 
     Raises:

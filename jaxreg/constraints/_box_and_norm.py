@@ -113,8 +113,8 @@ def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, 
             more = np.ceil(needed**2 / each**2 - 1e-6)
             advice = f"Widen the bounds, lower the norm, or choose an axis with at least {more:.0f} weights per group"
         raise ValueError(
-            f"the norm of a group must be at least {needed:g}, but the bounds limit each of its {count} weights to a "
-            f"magnitude of {each:g}. {advice}"
+            f"the norm of a group must be at least {needed:g}, but the bounds limit its {count} weights to "
+            f"magnitudes of at most {each:g}. {advice}"
         )
     if np.any(least > largest * slack):
         raise ValueError(

@@ -130,7 +130,7 @@ def _checked(
     if any(n + more < k for n, more, k in zip(size, added, window, strict=True)):
         raise ValueError(
             f"conv_norm: the input of size {size} with the padding {padding!r} is smaller than the window of size "
-            f"{window}. Pass a larger input or more padding"
+            f"{window} along an axis. Pass a larger input or more padding"
         )
     return size, padding, strides
 

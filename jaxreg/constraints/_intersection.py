@@ -13,7 +13,7 @@ from jaxreg._complex import from_pairs, to_pairs
 from jaxreg._groups import group_axes, group_size
 from jaxreg._hyperparameters import Axis, hyperparameters, known, static
 from jaxreg._precision import held, real_dtype, wide
-from jaxreg._protocols import Constraint, Limits, as_node, facts, innermost, refuse_other
+from jaxreg._protocols import Constraint, Limits, as_node, facts, innermost, public_name, refuse_other
 from jaxreg._sharding import partitioned
 from jaxreg.constraints._bounds import clip
 from jaxreg.constraints._box_and_norm import nearest_in_shell
@@ -52,12 +52,12 @@ class Intersection(Constraint):
     algorithm, with momentum if there are two sets. The last constraint then holds exactly. The others hold only as far
     as the algorithm has converged. `jaxreg.violation` returns the remaining distance.
 
-    For the combinations in the list, the derivative is that of the exact projection. For other combinations, it is
-    computed through the rounds of the algorithm, so it is approximate like the result. For a set without interior, such
-    as a sphere, the derivative is tangent to the set. If an array in the set has a weight exactly at its bound, the
-    projection is not differentiable there. With bounds alone, or bounds with limits on norms, the derivative is then
-    computed as if the weight were strictly between its bounds. In other combinations, the weight may count as fixed at
-    its bound instead.
+    For the combinations in the list, the derivative is that of the exact projection. It is tangent to a set without
+    interior, such as a sphere. For other combinations, the derivative is computed through the rounds of the algorithm,
+    so it is approximate like the result. If an array in the set has a weight exactly at its bound, the projection is
+    not differentiable there. With bounds alone, or bounds with limits on norms, the derivative is then computed as if
+    the weight were strictly between its bounds. In other combinations, the weight may count as fixed at its bound
+    instead.
 
     Args:
         *parts: Constraints, or functions that project onto a convex set. If a part is an intersection, its own parts
@@ -66,9 +66,9 @@ class Intersection(Constraint):
 
     Raises:
         TypeError: If a part is not callable, or is a constraint on several arrays together, such as `TreeNorm`. Also if
-            a part is not convex and the combination is not in the list above. Some combinations in the list require
-            certain groups of weights, such as the same groups for all norms. Groups depend on the shape of the weights,
-            so the error for wrong groups is raised when the intersection is called.
+            a part is not convex and the combination is not in the list above. For parts that are not convex, wrong
+            groups also raise this error, but only when the intersection is called, because groups depend on the shape
+            of the weights.
         ValueError: If there are no parts, if the rate of a `MinMaxNorm` is not 1, or if the required sums contradict
             each other. When the intersection is called, if the required bounds, norms and sums contradict each other.
             Traced limits are not checked, and contradictions between other kinds of sets are not detected. If no array
@@ -237,13 +237,13 @@ class Intersection(Constraint):
             )
         for part in [] if closed else self.parts:
             if not facts(part).convex:
-                name = type(innermost(part)).__name__
+                name = public_name(type(innermost(part)))
                 allowed = (
-                    "Beside it, only NonNeg and one other constraint are allowed: L1Ball, MaxNorm, MaxRMS or Simplex. "
-                    f"Each group of the other constraint must consist of whole groups of {name}"
+                    "Together with it, only NonNeg and one other constraint are allowed: L1Ball, MaxNorm, MaxRMS or "
+                    f"Simplex. Each group of the other constraint must consist of whole groups of {name}"
                     if facts(part).cone
-                    else "Beside it, only limits on the norms of the same groups are allowed, and either bounds such "
-                    "as NonNeg or one SumTo of these groups"
+                    else "Together with it, only limits on the norms of the same groups are allowed, and either bounds "
+                    "such as NonNeg or one SumTo of these groups"
                     if facts(part).shell
                     else "The only allowed parts that are not convex are jaxreg.UnitNorm, jaxreg.MinMaxNorm, "
                     "jaxreg.Sparse and jaxreg.NMSparse"

@@ -224,8 +224,8 @@ class SpectralSphere(Constraint):
         means orthogonal to Θ: f(μ) = ⟨Θ, msign(direction + μ Θ)⟩ = 0. Bisection finds μ, because f never decreases.
 
         If f jumps from below 0 to above 0 at μ, msign(direction + ν Θ) has two limits as ν approaches μ: one from
-        below, one from above. Then a weighted mean of these two limits replaces msign(direction + μ Θ). Its weights are
-        chosen so that it is orthogonal to Θ.
+        below, one from above. Then msign(direction + μ Θ) is replaced by a point on the line between these two limits:
+        the point that is orthogonal to Θ.
         """
         if w.size == 0:
             return direction

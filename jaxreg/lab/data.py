@@ -119,7 +119,7 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
     if not states or train < 1 or validation < 0 or train + validation >= len(x):
         raise ValueError(
             f"`splits`: got {len(x)} rows, {len(states)} seeds in `states`, train={train} and validation={validation}; "
-            "expected at least 1 seed, 1 training row, and 1 row that remains for the test"
+            "expected at least 1 seed, 1 training row, 0 validation rows, and 1 row that remains for the test"
         )
     orders = [np.random.default_rng(state).permutation(len(x)) for state in states]
     kind = np.int32 if np.issubdtype(np.asarray(y).dtype, np.integer) else np.float32

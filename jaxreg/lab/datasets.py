@@ -50,7 +50,8 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
     if not states or train < 1 or test < 1 or validation < 0 or not noise >= 0:
         raise ValueError(
             f"`moons`: got {len(states)} seeds in `states`, train={train}, validation={validation}, test={test} and "
-            f"noise={noise}; expected at least 1 seed, 1 training row and 1 test row, and a noise of at least 0"
+            f"noise={noise}; expected at least 1 seed, 1 training row and 1 test row, and at least 0 for validation "
+            "and noise"
         )
     draws = [_moons(train + validation + test, noise, state) for state in states]
     x = np.stack([points for points, _ in draws]).astype(np.float32)

@@ -105,7 +105,7 @@ def constrained(params: Tree, rules: ConstraintRules, name: str) -> list[tuple[R
     """
     groups = grouped(params, rules)
     for rule, _, leaves in groups:
-        place = f"jaxreg.{name}: the rule for {leaves[0].path}"
+        place = f"jaxreg.{name}: the rule for {leaves[0].shown}"
         refuse_other(innermost(rule), Constraint, place, "jaxreg.penalize or jaxreg.penalty")
     return groups
 
@@ -141,7 +141,7 @@ def minimize_leaves(
     """
     if not isinstance(innermost(rule), LinearMinimizable):
         raise TypeError(
-            f"the rule {rule!r} for {leaves[0].path} has no method lmo; expected a constraint on a bounded set, such "
+            f"the rule {rule!r} for {leaves[0].shown} has no method lmo; expected a constraint on a bounded set, such "
             "as LinfBall, L1Ball, MaxNorm, SpectralNorm or Simplex"
         )
     lmo = at_rule(rule, step).lmo
@@ -173,7 +173,7 @@ def project_leaves(
     except (TypeError, ValueError) as error:
         if type(error) not in (TypeError, ValueError):
             raise  # a subclass of JAX's own, which takes other arguments than a message
-        raise type(error)(f"the rule {rule!r} for {leaves[0].path}: {error}") from error
+        raise type(error)(f"the rule {rule!r} for {leaves[0].shown}: {error}") from error
     return [like_leaf(rule, *triple) for triple in zip(leaves, arrays, values, strict=True)]
 
 
@@ -188,8 +188,8 @@ def refuse_other_shape(rule: str, array: jax.Array, value: Any) -> None:
     if jnp.shape(value) != array.shape:
         raise TypeError(
             f"{rule} returns an array of shape {jnp.shape(value)} for weights of shape {array.shape}; expected the "
-            "shape of the weights. If the rule has an array as hyperparameter, this array must broadcast to the shape "
-            "of the weights. If the rule is a penalty, pass it to jaxreg.penalize"
+            "shape of the weights. If the rule is a penalty, pass it to jaxreg.penalize. If it has an array as "
+            "hyperparameter, this array must broadcast to the shape of the weights, or of their groups"
         )
 
 
@@ -218,7 +218,7 @@ def distance(
     A joint rule has one distance for all arrays together.
     """
     if not facts(rule).joint:
-        return distances(at_rule(rule, step), arrays[0], reach)
+        return distances(at_rule(rule, step), arrays[0], reach, f" for {leaves[0].shown}")
     ends = project_leaves(rule, leaves, arrays, step)
     return tree_norm([wide(w) - wide(end) for w, end in zip(arrays, ends, strict=True)])
 
@@ -295,8 +295,8 @@ def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
     0. The `axis` of a constraint defines its groups of weights. For a constraint without `axis`, such as `NonNeg`,
     every weight is a group.
 
-    For a rule of `jaxreg.keras`, the set is given by its exact limits on the norm. Keras's own projection leaves norms
-    slightly below these limits, because it divides by the norm plus 1e-7. The curve `violation` of `jaxreg.lab.fit`
+    For a rule of `jaxreg.keras`, the set is given by its exact limits on the norm. Keras's own projection moves norms
+    to slightly below a limit, because it divides by the norm plus 1e-7. The curve `violation` of `jaxreg.lab.fit`
     measures the distance to the result of Keras's projection instead.
 
     Args:
@@ -307,7 +307,7 @@ def violation(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
     Raises:
         ValueError: If a pattern matches no leaf, two patterns of equal precedence match one leaf (see
             `jaxreg.explain`), or a scheduled limit needs `step`.
-        TypeError: If a rule is a penalty of this package.
+        TypeError: If a rule is a penalty of this package, or changes the shape of an array.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -360,7 +360,7 @@ def feasible(
     Raises:
         ValueError: If a pattern matches no leaf, two patterns of equal precedence match one leaf (see
             `jaxreg.explain`), or a scheduled limit needs `step`.
-        TypeError: If a rule is a penalty of this package.
+        TypeError: If a rule is a penalty of this package, or changes the shape of an array.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr
@@ -386,20 +386,24 @@ def at_rule(rule: Rule, step: jax.Array | int | None) -> Any:
 
 
 def distances(
-    constraint: Callable[[jax.Array], jax.Array], w: jax.Array, reach: Callable[[Rule], Any] = exact_rule
+    constraint: Callable[[jax.Array], jax.Array],
+    w: jax.Array,
+    reach: Callable[[Rule], Any] = exact_rule,
+    place: str = "",
 ) -> jax.Array:
     """Return the Euclidean distance of each group of `w` from the set of `constraint`.
 
     For a constraint on single weights, every weight is a group. For an intersection, the result is the largest of
     several distances: the distance from the computed projection, and the distance from each set. The distance from the
     computed projection can be too small if the sets have no common point or the projection has not converged.
+    `place` follows the rule in an error.
     """
     constraint, w = viewed(constraint, w)
     end = reach(constraint)(w)
-    refuse_other_shape(f"the rule {constraint!r}", w, end)
+    refuse_other_shape(f"the rule {constraint!r}{place}", w, end)
     moved = wide(w) - wide(end)
     if facts(constraint).matrix:
         return group_norms(moved, tuple(range(w.ndim)))
     axes = group_axes(w.ndim, facts(constraint).axis)
-    of_sets = [group_norms(distances(part, w, reach), axes) for part in facts(constraint).sets()]
+    of_sets = [group_norms(distances(part, w, reach, place), axes) for part in facts(constraint).sets()]
     return reduce(jnp.maximum, of_sets, group_norms(moved, axes))

@@ -89,7 +89,7 @@ class Table:
         """Return the warnings below the table, about ambiguous weights and about weights without a rule."""
         doubtful = [f"{row.path} ({row.doubt})" for row in self.rows if row.doubt]
         passed_over = [row.path for row in self.rows if row.passed_over]
-        advice = ". Use their paths as patterns, and pass axis if the rule takes it"
+        advice = ". If the axes above are right, use their paths as patterns, and pass axis if the rule takes it"
         lines = [("Ambiguous weights: ", doubtful, advice)]
         lines += [("Weights with two or more axes, but without a rule: ", passed_over, "")]
         return [start + _some(list(dict.fromkeys(items))) + end for start, items, end in lines if items]
@@ -138,10 +138,10 @@ def explain(
     Args:
         params: Tree of weight arrays, or of `jax.ShapeDtypeStruct`.
         rules: Penalties or constraints: a mapping from path pattern to rule, or one rule for all kernels and recurrent
-            kernels. If several patterns match a leaf, the pattern of the highest rank applies. A path ranks above a
-            regular expression, and a regular expression above a kind such as `jaxreg.KERNELS`.
-        strict: If True, raise an error if the axes of a rule are ambiguous, or if a leaf with two or more axes has no
-            rule.
+            kernels. If several patterns match a leaf, the pattern of the highest precedence applies. A path takes
+            precedence over a regular expression, and a regular expression over a kind such as `jaxreg.KERNELS`.
+        strict: If True, raise an error if the axes or the kind of a leaf with a rule are ambiguous, or if a leaf with
+            two or more axes has no rule.
         penalties: Rules for `jaxreg.penalize`.
         decays: Rules for `jaxreg.decay`.
         proximals: Rules for `jaxreg.proximal`.
@@ -153,7 +153,7 @@ def explain(
     Raises:
         ValueError: If a pattern matches no leaf. If two patterns of equal precedence match one leaf, such as two
             regular expressions. If a leaf with a rule does not contain floating-point numbers. If an axis is out of
-            range. If `strict` is True, and axes are ambiguous or a leaf with two or more axes has no rule.
+            range. If `strict` is True, and axes or kinds are ambiguous or a leaf with two or more axes has no rule.
         TypeError: If the rules are neither a callable nor a mapping of callables. If rules are given both as `rules`
             and by name, or not at all. If `constraints` contains a penalty, or another named set contains a constraint.
 

@@ -34,7 +34,8 @@ def to_reference(reference: Tree, rules: Rules) -> dict[str, ToReference]:
         an argument. In a closure, the arrays would become constants of the compiled program.
 
     Raises:
-        ValueError: If a pattern matches no leaf, or two patterns of equal precedence match one leaf.
+        ValueError: If a pattern matches no leaf, or two patterns of equal precedence match one leaf (see
+            `jaxreg.explain`).
         TypeError: If a rule is not a penalty of this package.
 
     Example:

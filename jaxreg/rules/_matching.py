@@ -347,8 +347,8 @@ def _advice(pattern: str, params: Tree, found: list[Leaf]) -> str:
     known = f"The existing paths are: {_listed(found)}{_without_names(params)}"
     if isinstance(pattern, Kind):
         return (
-            f": it finds {pattern.value.strip('<>')} by the names that JAX libraries give to them, and found none. Use "
-            f"a path, or a regular expression for a whole path{_own_names(pattern, found)}. {known}"
+            f": it finds {pattern.value.strip('<>')} by their usual names and layers, and found none. Use a path, or a "
+            f"regular expression for a whole path{_own_names(pattern, found)}. {known}"
         )
     return (
         "; expected a path, a regular expression for a whole path, or a kind such as "
@@ -359,7 +359,7 @@ def _advice(pattern: str, params: Tree, found: list[Leaf]) -> str:
 def _closest(pattern: str, found: list[Leaf]) -> str:
     # Paths that are most like the pattern, of the kind that it names. Those of the gates of a cell are equally like it.
     alike = [leaf.path for leaf in found if _kind_named(pattern) in (leaf.kind, None)]
-    if isinstance(pattern, Kind) or not alike:
+    if not alike:
         return ""
     likeness = {path: _likeness(pattern, path) + _likeness(pattern.split("/"), path.split("/")) for path in alike}
     near = [repr(path) for path in alike if likeness[path] >= max(max(likeness.values()) - 0.05, 0.8)]
@@ -369,7 +369,7 @@ def _closest(pattern: str, found: list[Leaf]) -> str:
 def _own_names(pattern: str, found: list[Leaf]) -> str:
     # A kind knows the names that frameworks give. Suggest a pattern for the first array whose name it does not know.
     wide = [leaf.path for leaf in found if leaf.kind is Kind.OTHERS and len(jnp.shape(leaf.array)) > 1]
-    if not isinstance(pattern, Kind) or not wide or pattern is not KERNELS:
+    if not wide or pattern is not KERNELS:
         return ""
     layer, slash, name = wide[0].rpartition("/")
     alike = re.sub(r"\d+", "[0-9]+", re.escape(layer)) + slash

@@ -27,6 +27,7 @@ class Reshaped(Facts):
     Raises:
         ValueError: If `shape` is not a tuple of positive lengths, of which one may be -1 instead. When called, if the
             weights cannot be reshaped to this shape.
+        TypeError: If the rule is a class instead of an instance.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, jaxreg as jr

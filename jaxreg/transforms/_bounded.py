@@ -82,7 +82,7 @@ class FixedBound:
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
         """Return `bound` and the state `memory`, both unchanged.
 
-        `value` (the penalty after the update) and `step` (the number of the update) are not used.
+        The arguments `value` (the penalty after the update) and `step` (the number of the update) are not used.
         """
         return bound, memory
 
@@ -119,7 +119,7 @@ class InitialBound:
     def later(self, bound: jax.Array, memory: Any, value: jax.Array, step: jax.Array) -> tuple[jax.Array, Any]:
         """Return `bound` and the state `memory`, both unchanged.
 
-        `value` (the penalty after the update) and `step` (the number of the update) are not used.
+        The arguments `value` (the penalty after the update) and `step` (the number of the update) are not used.
         """
         return bound, memory
 
@@ -172,8 +172,8 @@ class InflectionBound:
     the running mean at a measurement is compared with its increase at the previous measurement. At the first increase
     that is smaller than the previous one, κ is set to R(w). Afterwards, κ does not change any more.
 
-    The comparisons start at the fourth measurement, as in the code of Franke and others. Their code differs in one
-    point: its running mean starts at 0. Here, the running mean starts at the first measurement.
+    The comparisons start at the fourth measurement, as in the code of Franke and others. In their code, the running
+    mean starts at 0. Here, it starts at the first measurement.
 
     Pass an `InflectionBound` to `jaxreg.bounded`.
 
@@ -256,7 +256,7 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
     is μ / η.
 
     During training, the penalty may exceed the bound. When the training has converged and μ is 0, the penalty is at
-    most κ. If μ is above 0, the penalty of the converged weights equals κ after each optimiser step. Update 2 then
+    most κ. When it has converged and μ is above 0, R(w) equals κ between the optimiser step and update 2. Update 2 then
     lowers it below κ. With `L2(1.0)`, update 2 multiplies the weights by 1 - 2 μ. So the penalty of the returned
     weights is (1 - 2 μ)² · κ, which is about (1 - 4 μ) · κ.
 

@@ -74,8 +74,8 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     - the share of exact zeros after the training
     - the decay of `optax.adamw` or other regularisation without jaxreg, unless jaxreg regularises the same weights too
 
-    Two mistakes are searched for only if there is no other mistake: weights that are regularised twice, and proximal
-    steps that cannot hold weights at 0. So check the corrected chain again.
+    Weights that are regularised twice are searched for only if there is no other mistake. Proximal steps that cannot
+    hold weights at 0 are searched for last. So check the corrected chain again.
 
     The dry run computes in float64, so that small learning rates have an effect. It usually makes two optimiser steps.
     If the first steps do not move the weights against the gradient, as with gradient accumulation, it makes more steps.
@@ -124,8 +124,9 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
                 raise
             raise TypeError(
                 "jaxreg.check can't call this optimiser, because it needs more than gradients, as a line search does: "
-                f"{error}. Check the chain with optax.adam(1e-3) in its place. To train with a line search, use no "
-                "transformation of jaxreg, but add jaxreg.penalty(params, rules) to the loss"
+                f"{error}. Check the chain with optax.adam(1e-3) in its place. To train with a line search, add "
+                "jaxreg.penalty(params, rules) to the loss, and apply the updates by jaxreg.apply_updates with the "
+                "constraints"
             ) from None
         penalties, constraints = _by_kind(rules or {}, run.start)
         if run.still():

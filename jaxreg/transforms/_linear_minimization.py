@@ -46,7 +46,7 @@ def conditional_gradient(rules: ConstraintRules) -> optax.GradientTransformation
 
     The factor 1 - η is a decoupled weight decay, so no further decay is needed. With `LinfBall(1 / d)` and learning
     rate r · d, the method is SignSGD with learning rate r and decay d. With `SpectralNorm(1 / d)` and learning rate
-    r · d, it is Muon with learning rate r and decay d.
+    r · d, it is Muon with learning rate r and decay d, without Muon's factor for the shape of a kernel.
 
     Args:
         rules: Constraints that have an `lmo`, by path pattern, or one for all kernels. Limits are floats, arrays or

@@ -23,9 +23,9 @@ def qk_clip(
 
     Put this transformation last in the chain. Let S be the largest logit of a head in the current batch, computed with
     `params`, the weights before the update. If S exceeds the threshold τ, both kernels of the head are multiplied by
-    √(τ / S), after the optimiser step. If S is at most τ, the head is not changed. S is computed before the optimiser
+    √(τ / S), after the optimiser step. If S is at most τ, the head is not scaled. S is computed before the optimiser
     step, so the step itself may still move logits above τ. The scaling alone, without the optimiser step, brings the
-    logits of the same inputs to at most τ, if queries and keys have no biases.
+    logits of the same inputs to at most τ, if queries and keys have neither biases nor a normalisation.
 
     Pass the largest logits to `update` as an extra argument, under the path of the query kernel:
     `tx.update(grads, state, params, max_logits={path: array})`. The array has one number per head, so its length is the
@@ -107,8 +107,8 @@ def _scaled(path: str, w: jax.Array, shares: jax.Array, axis: int) -> jax.Array:
     if shares.ndim not in (1, 2) or not heads or length % heads or (shares.ndim == 2 and len(shares) != len(w)):
         raise ValueError(
             f"jaxreg.qk_clip: the logits for {path!r} have shape {shares.shape}, and the weights {w.shape}; expected "
-            f"logits of shape (heads,), or (layers, heads) for stacked layers. The heads must divide the {length} "
-            f"entries of axis {axis} of the weights"
+            f"logits of shape (heads,), or (layers, heads) for stacked layers. The number of heads must "
+            f"divide {length}, the length of axis {axis} of the weights, and the number of layers that of axis 0"
         )
     each = jnp.repeat(shares, length // heads, axis=-1)
     shape = [1] * w.ndim

@@ -238,7 +238,7 @@ def along(values: xr.DataArray, x: Hashable = "strength") -> StrengthPath:
     if off and (strength <= 0).any():
         raise ValueError(
             f"the values of {x!r} are {strength.tolist()}. Because they contain infinity, they are read as limits of a "
-            "constraint; expected limits above 0. Remove the values that are 0 or negative"
+            "constraint; expected limits above 0. Remove the values that are 0, NaN or negative"
         )
     strength = np.where(np.isposinf(strength), 0.0, strength)
     _check(values, strength, x)

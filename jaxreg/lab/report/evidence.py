@@ -146,7 +146,8 @@ def sweep_verdict(sweep: Source) -> list[Block]:
         blocks = [Paragraph(lead, lead=True), Paragraph(reason), *evidence(sweep, label, f"{unit_of(sweep)}s")]
     for axis in without_effect(sweep):
         said: Text = ["All runs that differ only in ", Code(axis), " have the same loss. Does the function use "]
-        blocks.append(Paragraph([*said, Code(axis), "? If not, intervals are too narrow."], note=True))
+        end = "intervals are too narrow" if axis == unit_of(sweep) else f"one {axis} is enough"
+        blocks.append(Paragraph([*said, Code(axis), f"? If not, {end}."], note=True))
     if told := at_the_end(sweep, label):
         blocks.append(Paragraph(told, note=True))
     if not validated(sweep):
@@ -165,7 +166,9 @@ def without_effect(sweep: Source) -> list[str]:
     """
     loss = sweep.data[LOSS]
     repeated = [axis for axis in OVER if loss.sizes.get(axis, 1) > 1]
-    return [axis for axis in repeated if bool((loss == loss.isel({axis: 0}, drop=True)).all())]
+    firsts = {axis: loss.isel({axis: 0}, drop=True) for axis in repeated}
+    same = {axis: (loss == first) | (loss.isnull() & first.isnull()) for axis, first in firsts.items()}
+    return [axis for axis in repeated if bool(same[axis].all())]
 
 
 def at_the_end(sweep: Source, label: str) -> Text:

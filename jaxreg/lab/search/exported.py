@@ -71,8 +71,8 @@ class FittedNets(nn.Module):
 def to_flax(search: Search) -> tuple[FittedNets, dict[str, Any]]:
     """Return the fitted model of a search as a Flax module and its variables.
 
-    The model may average networks of several kinds. Networks of one kind have the same layers. All of them first
-    transform their inputs by the same piecewise linear functions, or none of them does.
+    The model may average networks of several kinds. Networks of one kind have the same layers. All networks of a kind
+    first transform their inputs by the same piecewise linear functions, or none of them does.
 
     The variables are a dict with two Flax collections:
 

@@ -77,7 +77,7 @@ class Plan:
 
     @property
     def open(self) -> bool:
-        """True if the search also trains the second network.
+        """True if the plan includes the second network. A search with a time limit may still omit it.
 
         This is the case if `hidden` is None, `quick` is False and `methods` contains "decay".
         """

@@ -56,7 +56,8 @@ class Search:
         setting: Static settings of the training runs with the first network architecture.
         tried: All candidates. A candidate is a method with a strength, for one network architecture.
         parts: The splits of the cross-validation. Each split names the test fold and the validation fold that a
-            training run leaves out.
+            training run leaves out. If both are the same fold, only one is left out. A fold of -1 means that none is
+            left out.
         lanes: Results of all training runs: name of a result -> array. The first two axes of each array are the
             candidates in `tried` and the splits in `parts`. Learning curves, such as `test_loss`, have a third axis:
             the recorded epochs. `diverged_at` has one number per run: -1, or the epoch at which the run diverged.
@@ -87,7 +88,7 @@ class Search:
             For regression, the score is NaN, as in `outer`. None for a stored search of an older version, which did not
             average candidates.
         equal_rows: Scores of the networks on rows that occur several times in the table, with equal inputs and targets
-            (see `jaxreg.lab.search.score_on_equal_rows`). None if there are no such rows.
+            (see `jaxreg.lab.search.score_on_equal_rows`). None if the search merged no rows.
         notes: Notes about the table, such as how its columns were read; empty if the search was given arrays.
         caller: Interface through which the search was started. The advice in `verdict` uses the argument names of this
             interface, such as `--epochs` for the command `jaxreg search`.
@@ -143,9 +144,9 @@ class Search:
         missing cells: those in columns without missing cells in training.
 
         In a column of text, an unexpected missing cell is replaced by the most frequent training value. An unknown
-        value counts as none of the known values. In a column of numbers, unexpected missing cells are replaced by the
-        median of the training cells. If some cells of the column were text in training, such as "n/a", any other text
-        is replaced by the median too.
+        value counts as none of the known values. In a column of numbers or dates, unexpected missing cells are replaced
+        by the median of the training cells. A text such as "n/a" counts as a missing cell. If some cells of the column
+        held other text in training, such as "unknown", then unknown text is replaced by the median too.
 
         Args:
             frame: Data frame with all columns that the model uses.
@@ -154,8 +155,8 @@ class Search:
             Numbers for regression, otherwise classes, of shape (rows,).
 
         Raises:
-            ValueError: If the search was run on arrays, or `frame` lacks a column. Also if a column contains text,
-                although it contained no text in training.
+            ValueError: If the search was run on arrays, or `frame` lacks a column. Also if a cell in a column of
+                numbers or dates is other text, although the column held no such text in training.
         """
         if self.model is None:
             raise ValueError(
@@ -175,7 +176,7 @@ class Search:
 
         Raises:
             ValueError: If the search was run on arrays or on a numeric target, or `frame` lacks a column. Also if a
-                column contains text, although it contained no text in training.
+                cell in a column of numbers or dates is other text, although the column held no such text in training.
         """
         if self.model is None or not self.model.classes:
             raise ValueError(

@@ -717,8 +717,8 @@ def units(search: Search, layer: str) -> int:
 def nets(search: Search) -> int:
     """Return the number of trained networks: one per candidate and split.
 
-    A split leaves out one or more folds of the table. The network is trained on the other folds. The folds that are
-    left out serve to choose or to test candidates. `Search.parts` lists all splits.
+    A split leaves out two folds of the table, one fold or none. The network is trained on the other folds. The folds
+    that are left out serve to choose or to test candidates. `Search.parts` lists all splits.
     """
     return len(search.tried) * len(search.parts)
 

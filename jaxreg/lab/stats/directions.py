@@ -47,7 +47,7 @@ def lower(given: bool | None, *values: xr.DataArray) -> bool:
         return given
     named = min(values, key=lambda each: (lower_is_better(each.name) is None, each.name is None))
     is_lower = lower_by_name(named.name)
-    if is_lower and (named < 0).any():
+    if is_lower and any((each < 0).any() for each in values):
         raise ValueError(
             f"the values are named {str(named.name)!r}, but some are negative, so they may be negated losses. Pass "
             "lower_is_better=True for losses, or lower_is_better=False for negated losses"

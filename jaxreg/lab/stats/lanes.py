@@ -55,8 +55,8 @@ def mask_diverged(dataset: xr.Dataset) -> xr.Dataset:
             `epoch` dimension) is NaN or infinite. All values of this run, at every epoch, are then replaced.
 
     Returns:
-        The dataset, with NaN for the values of diverged runs. This applies to floating-point variables with one or more
-        values per run. All other variables are unchanged.
+        The dataset, with NaN for the values of diverged runs from the epoch of divergence on. This applies to
+        floating-point variables with one or more values per run. All other variables are unchanged.
 
     Raises:
         ValueError: If the dataset has neither `diverged_at` nor a floating-point variable with one number per run.
@@ -375,10 +375,11 @@ def _aligned(a: xr.DataArray, b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArr
                 f'xr.DataArray({name}, dims="seed")'
             )
     if set(a.dims) != set(b.dims):
-        other = " and ".join(sorted(map(repr, set(a.dims) ^ set(b.dims))))
+        other = ", ".join(sorted(map(repr, set(a.dims) ^ set(b.dims))))
         raise ValueError(
-            f"`a` has the dimensions {a.dims}, and `b` has {b.dims}; expected the same dimensions. Only one of them "
-            f"has {other}: select one entry of {other}, or average over {other}"
+            f"`a` has the dimensions {a.dims}, and `b` has {b.dims}; expected the same dimensions. Not in both: "
+            f"{other}. Select one entry of such a dimension, average over it if its entries are repeated runs, or "
+            "rename it"
         )
     try:
         return xr.align(a.astype(np.float64), b.astype(np.float64).transpose(*a.dims), join="exact")

@@ -87,7 +87,7 @@ def one_standard_error(
     if not usable.size:
         raise ValueError(
             "every strength has a run with a NaN or infinite value; expected at least one strength with finite values "
-            f"only. The first of these runs are: {'; '.join(named(~finite(values))[:5])}"
+            f"only. Such runs are: {'; '.join(named(~finite(values))[:5])}"
         )
     means, errors = [], []
     for place in usable:

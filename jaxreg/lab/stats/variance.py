@@ -65,8 +65,9 @@ def variance_split(values: xr.DataArray, *, draw: str = "draw", seed: str = "see
     lanes = values.squeeze([dim for dim in values.dims if dim not in (draw, seed) and values.sizes[dim] == 1])
     if set(lanes.dims) != {draw, seed} or min(lanes.shape) < 2:
         raise ValueError(
-            f"`variance_split`: the values have sizes {dict(values.sizes)}; expected {draw!r} and {seed!r} "
-            "with at least 2 entries each. Run more draws or seeds, or select one entry of each other dimension"
+            f"`variance_split`: the values have sizes {dict(values.sizes)}; expected only {draw!r} and "
+            f"{seed!r}, with at least 2 entries each. Run more draws or seeds, or select one entry of each other "
+            "dimension"
         )
     refuse(~finite(lanes))
     table = lanes.transpose(draw, seed).values.astype(np.float64)

@@ -261,9 +261,9 @@ def by_recipe(sweep: xr.Dataset, name: str = "", baseline: Any = BY_NAME) -> xr.
     numeric, its values also become the coordinate `strength`.
 
     The baseline is the setting without a regulariser. Its label is "none". Only a sweep with a single axis (besides
-    `seed` and `draw`) can have a baseline. The returned dataset has an attribute named `none`, whose value is a
-    sentence. This sentence says which setting is the baseline and why, or why there is no baseline. If the sweep
-    already has a dimension `recipe`, its labels are kept.
+    `seed` and `draw`) can have a baseline. The returned dataset has an attribute named `none`. This text says which
+    setting is the baseline and why, or why there is no baseline. If the sweep already has a dimension `recipe`, its
+    labels are kept, and there is no such attribute.
 
     Args:
         sweep: Results of `jaxreg.lab.sweep`. The loss on test rows must be named `test_loss` or `test`. A loss on

@@ -64,11 +64,11 @@ def sweep(
         run: Pure function that computes one run. It gets one value of each axis, as an argument with the name of the
             axis. It returns a dict of arrays or of trees of arrays. Nested names are joined by ``/``. To name the
             dimensions of an array, return it as a `Labelled`.
-        over: Dict from the name of each axis to its values, as in `make_grid`. If the values are a tree of arrays,
-            `run` gets the tree of their i-th entries. The values may be made by `choices`. A value of None is passed to
-            `run` as None, for example to switch a regulariser off. An axis may also be made by `points` or `samples`,
-            or be a DataFrame. Such an axis sets several arguments of `run` at once: one per name in `points` or
-            `samples`, or one per column. It can also be passed alone, instead of a dict.
+        over: Dict from the name of each axis to its values, as in `make_grid`. If the values are a tree of arrays, each
+            run gets the same tree with one entry of each array. The values may be made by `choices`. A value of None is
+            passed to `run` as None, for example to switch a regulariser off. An axis may also be made by `points` or
+            `samples`, or be a DataFrame. Such an axis sets several arguments of `run` at once: one per name in `points`
+            or `samples`, or one per column. It can also be passed alone, instead of a dict.
         store: Folder for finished chunks, or an address such as ``s3://bucket/ridge``. Calling `sweep` again with the
             same arguments reuses these chunks.
         coords: Dict from the name of an axis, or of a dimension of an output, to its coordinate values.

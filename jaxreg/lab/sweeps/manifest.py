@@ -200,7 +200,8 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
     sizes = dict(dims)
     for name, output in outputs.items():
         clash = name in dims or not dims.keys().isdisjoint(output.dims)
-        _expect(not clash, "outputs", f"no name of an axis ({', '.join(dims)[:80]}) for {name[:40]!r}", content)
+        expected = f"no name of an axis ({', '.join(dims)[:80]}) for the output {name[:40]!r} or its dimensions"
+        _expect(not clash, "outputs", expected, content)
         for dim, size in zip(output.dims, output.shape, strict=True):
             _expect(sizes.setdefault(dim, size) == size, "outputs", "one size per dimension", content)
     _expect(set(coords.values()) <= sizes.keys(), "coords", "dimensions of the sweep or of its outputs", content)

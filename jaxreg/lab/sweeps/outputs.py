@@ -255,7 +255,8 @@ def _labelled(name: str, value: Any) -> Labelled:
         not isinstance(values, jax.Array | np.ndarray | np.generic)
         or str(getattr(values.dtype, "kind", "V")) in "OSUMm"
     ):
-        kind = f"an array of dtype {values.dtype}" if hasattr(values, "dtype") else f"a {type(values).__name__}"
+        is_array = isinstance(values, jax.Array | np.ndarray | np.generic)
+        kind = f"an array of dtype {values.dtype}" if is_array else f"of type {type(values).__name__}"
         raise TypeError(f"output {name!r} is {kind}; expected an array of numbers, or a tree of such arrays")
     dims = value.dims if isinstance(value, Labelled) else tuple(f"{name}_{i}" for i in range(values.ndim))
     if len(dims) != values.ndim or len(set(dims)) != len(dims):

@@ -80,9 +80,9 @@ class SegmentedSweep:
             )
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
-                f"a sweep with `halve` needs {len(design.boxes)} compiled programs; expected only one program. On an "
-                "axis, each string, each None and each value of choices(…) needs its own program. Call `sweep` once "
-                "per such value, or set halve=None"
+                f"the sweep needs {len(design.boxes)} compiled programs, but `halve` allows only one. On an axis, each "
+                "string, each value of choices(…) and None need a program of their own. Call `sweep` once for each of "
+                "them, or set halve=None"
             )
         if path is not None:
             _check_free(path)

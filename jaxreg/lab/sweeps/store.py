@@ -373,7 +373,9 @@ def difference(
                 parts.append(f"grid is {first!r} in both, but a coordinate has other values")
                 continue
         parts.append(f"{name} is {_shortened(first)} in the store and {_shortened(second)} in this sweep")
-    return "; ".join(parts) + ". Use another folder for this sweep. To continue the stored sweep, undo the difference"
+    return (
+        "; ".join(parts) + ". Use another folder for this sweep. To continue the stored sweep, undo these differences"
+    )
 
 
 _GIVEN_BY = {

@@ -52,7 +52,7 @@ class TableError(ValueError):
     """
 
     def __init__(self, sentences: Sequence[str], leave_out: Sequence[str]):
-        several = f"the table has {len(sentences)} problems:" + "".join(f"\n- {sentence}" for sentence in sentences)
+        several = f"{len(sentences)} problems were found:" + "".join(f"\n- {sentence}" for sentence in sentences)
         super().__init__(several if len(sentences) > 1 else sentences[0])
         self.leave_out = tuple(leave_out)
 

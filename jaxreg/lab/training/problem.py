@@ -88,7 +88,7 @@ class Problem:
             if x.shape[:2] != y.shape[:2] or 0 in y.shape[:2]:
                 raise ValueError(
                     f"Problem: x_{part} has shape {x.shape} and y_{part} has {y.shape}; expected two arrays of shape "
-                    "(draws, rows, …) with the same numbers of draws and rows"
+                    "(draws, rows, …) with the same numbers of draws and rows, at least 1 of each"
                 )
             w = weights[part]
             if w is not None and w.shape != y.shape[:2]:

@@ -129,7 +129,7 @@ def test_sides_from_other_lanes_are_refused():
         lanes.differences(a, a.isel(draw=slice(3)))
     with pytest.raises(ValueError, match="have different sizes or labels; expected the same runs"):
         lanes.differences(a, a.assign_coords(draw=[0, 1, 2, 3]))
-    with pytest.raises(ValueError, match="Only one of them has 'seed': select one"):
+    with pytest.raises(ValueError, match=r"Not in both: 'seed'\. Select one"):
         lanes.differences(a, a.isel(seed=0))
 
 

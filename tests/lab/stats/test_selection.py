@@ -273,6 +273,7 @@ def test_negative_values_with_the_name_of_a_loss_need_a_direction():
         lambda **k: selection.one_standard_error(losses, **k),
         lambda **k: stats.paired(losses[3], losses[0], **k),
         lambda **k: stats.outperforms(losses[3], losses[0], **k),
+        lambda **k: stats.paired(abs(losses[3]), losses[0], **k),  # negative in one of them
     ):
         with pytest.raises(ValueError, match="named 'val_loss', but some are negative, so they may"):
             call()

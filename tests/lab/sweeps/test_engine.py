@@ -475,7 +475,14 @@ BAD: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], type, s
     ("a number as executor", square, {"x": [1.0]}, {"executor": 3}, TypeError, "must have a method submit"),
     ("no dict", lambda x: x, {"x": [1.0]}, {}, TypeError, "must return a dict of arrays, got an array: return"),
     ("empty dict", lambda x: {}, {"x": [1.0]}, {}, TypeError, "empty dict"),
-    ("returns a string", lambda x: {"y": "a"}, {"x": [1.0]}, {}, TypeError, "output 'y' is a str; expected an array"),
+    (
+        "returns a string",
+        lambda x: {"y": "a"},
+        {"x": [1.0]},
+        {},
+        TypeError,
+        "output 'y' is of type str; expected an array",
+    ),
     ("returns strings", lambda x: {"y": np.array(["a"])}, {"x": [1.0]}, {}, TypeError, "is an array of dtype"),
     (
         "returns a day",

@@ -153,7 +153,7 @@ def test_a_program_per_choice_runs_in_segments(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["sum"].sel(size=3, step=2.0), [6.0, 12.0, 18.0])
     assert open_store(tmp_path).equals(found)
     np.testing.assert_array_equal(unflatten(found, {"size": 1, "step": 2.0, "segment": 2})["state"], [4.0])
-    with pytest.raises(ValueError, match="a sweep with `halve` needs 2 compiled programs; expected only one program"):
+    with pytest.raises(ValueError, match="the sweep needs 2 compiled programs, but `halve` allows only one"):
         sweep(add, over, segments=Segments(segments.begin, 3, "sum"))
 
 

@@ -419,7 +419,7 @@ def test_jax_is_not_imported_before_a_table_is_judged(tmp_path, rows):
     assert done.stdout.split() == ["2" if refused else "judged", "False", "False"]
     if refused:
         assert done.stderr == (
-            "jaxreg: the table has 2 problems:\n"
+            "jaxreg: 2 problems were found:\n"
             "- column 'y', the target, holds only the class x; expected at least two\n"
             "- column 'city' is empty in all 6 rows: ignore it with --leave-out\n"
             "to run without these columns: jaxreg search t.csv --target y --leave-out city\n"

@@ -82,7 +82,9 @@ def test_a_ball_may_hold_several_groups_that_count_for_themselves():
     ],
 )
 def test_sets_without_a_closed_form_are_refused(make):
-    with pytest.raises(TypeError, match=r"Sparse is not convex\. Beside it, only NonNeg and one other constraint"):
+    with pytest.raises(
+        TypeError, match=r"Sparse is not convex\. Together with it, only NonNeg and one other constraint"
+    ):
         make()
 
 
