@@ -344,6 +344,8 @@ def _kind_named(pattern: str) -> Kind | None:
 def _advice(pattern: str, params: Tree, found: list[Leaf]) -> str:
     if not found:
         return ", because the tree has no parameters. Pass the parameters of the model, or remove the pattern"
+    if [leaf.path for leaf in found] == [""]:
+        return ": the tree is one array without a name. Use its path '' as the pattern"
     known = f"The existing paths are: {_listed(found)}{_without_names(params)}"
     if isinstance(pattern, Kind):
         return (
@@ -384,7 +386,7 @@ def _likeness(one: Sequence[str], other: Sequence[str]) -> float:
 
 
 def _listed(found: list[Leaf]) -> str:
-    shown = ", ".join(leaf.path or "'' (the tree is one array)" for leaf in found[:40])
+    shown = ", ".join(leaf.path for leaf in found[:40])
     return shown if len(found) <= 40 else f"{shown} and {len(found) - 40} more"
 
 

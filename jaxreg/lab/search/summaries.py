@@ -265,7 +265,7 @@ def repeats_needed(search: Search) -> float:
 
 
 def times_longer(search: Search) -> float:
-    """Return how many times as long this search would take if it used as many repeats as `repeats_needed` returns.
+    """Return the factor by which the time of this search would grow with the number of repeats from `repeats_needed`.
 
     With this number of repeats, the reduction of the loss, compared with no regulariser, would be significant (see
     `jaxreg.lab.search.repeats_needed`). The time is assumed to be proportional to the number of repeats. The result is

@@ -179,7 +179,7 @@ class Outperforming:
         high: Upper end of the interval of the probability.
         n: Number of draws, or number of seeds if there is only one draw.
         verdict: A `Verdict`. The difference is significant if `low` is above 0.5. A significant difference is also
-            meaningful if the interval reaches above 0.75, so if `high` is above 0.75.
+            meaningful if the upper end of the interval, `high`, is above 0.75.
         diverged: Coordinates of the runs that were dropped because `a` or `b` was not finite, such as "draw=3, seed=0".
     """
 

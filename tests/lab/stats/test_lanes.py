@@ -189,7 +189,8 @@ def test_over_may_be_one_name(function, dim):
     one, several = (function(a, b, over=over) for over in (dim, (dim,)))
     np.testing.assert_equal(one_number(one), one_number(several))
     with pytest.raises(
-        ValueError, match=r"expected at least one of \('fold',\)|expected only 'strength' and \('fold',\)"
+        ValueError,
+        match=r"expected at least one of \('fold',\)|expected only 'strength' and the dimensions of repeated runs",
     ):
         function(a, b, over="fold")
 

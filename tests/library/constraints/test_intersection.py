@@ -45,7 +45,7 @@ def test_the_readers_case_takes_400_weights():
     both = jax.jit(jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05)))
     with pytest.raises(
         ValueError,
-        match=r"at least 1, but .* its 399 weights to a magnitude of 0\.05\. .* an axis with at least 400 weights",
+        match=r"at least 1, .* its 399 weights to magnitudes of at most 0\.05\. .* an axis with at least 400 weights",
     ):
         both(jnp.ones((399, 2)))
     np.testing.assert_allclose(both(-jnp.ones((400, 2))), 0.05, rtol=1e-4)

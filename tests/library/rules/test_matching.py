@@ -378,7 +378,7 @@ def test_two_leaves_with_one_path_are_refused():
 
 def test_a_tree_that_is_one_array_has_an_empty_path():
     w = jnp.ones((3, 3))
-    with pytest.raises(ValueError, match=r"The existing paths are: '' \(the tree is one array\)"):
+    with pytest.raises(ValueError, match=r"the tree is one array without a name\. Use its path '' as the pattern"):
         jr.penalty(w, jr.L2(0.1))
     np.testing.assert_allclose(jr.penalty(w, {"": jr.L2(0.1)}), 0.9, rtol=1e-6)
 
