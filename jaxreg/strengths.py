@@ -155,7 +155,7 @@ def convert_strength(
     for name, meaning in (("have", have), ("want", want)):
         if not isinstance(meaning, Meaning):
             names = ", ".join(known.name for known in Meaning)
-            raise TypeError(f"convert_strength: {name} is {meaning!r}; expected a jaxreg.Meaning, one of {names}")
+            raise TypeError(f"convert_strength: `{name}` is {meaning!r}; expected a jaxreg.Meaning, one of {names}")
     source, target = _SHARES[have], _SHARES[want]
     timed = {Meaning.TIME_SCALE, Meaning.HALF_LIFE}
     if have != want and timed & {have, want}:

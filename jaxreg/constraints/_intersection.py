@@ -237,13 +237,13 @@ class Intersection(Constraint):
             )
         for part in [] if closed else self.parts:
             if not facts(part).convex:
-                name = public_name(type(innermost(part)))
+                name = public_name(type(innermost(part))).removeprefix("jaxreg.constraints.")
                 allowed = (
-                    "Together with it, only NonNeg and one other constraint are allowed: L1Ball, MaxNorm, MaxRMS or "
-                    f"Simplex. Each group of the other constraint must consist of whole groups of {name}"
+                    "It can be combined only with NonNeg, and with one L1Ball, MaxNorm, MaxRMS or Simplex whose groups "
+                    f"of weights consist of whole groups of {name}"
                     if facts(part).cone
-                    else "Together with it, only limits on the norms of the same groups are allowed, and either bounds "
-                    "such as NonNeg or one SumTo of these groups"
+                    else "It can be combined only with limits on the norms of the same groups of weights, and with "
+                    "either bounds such as NonNeg or one SumTo of these groups"
                     if facts(part).shell
                     else "The only allowed parts that are not convex are jaxreg.UnitNorm, jaxreg.MinMaxNorm, "
                     "jaxreg.Sparse and jaxreg.NMSparse"

@@ -349,8 +349,9 @@ def _advice(pattern: str, params: Tree, found: list[Leaf]) -> str:
     known = f"The existing paths are: {_listed(found)}{_without_names(params)}"
     if isinstance(pattern, Kind):
         return (
-            f": it finds {pattern.value.strip('<>')} by their usual names and layers, and found none. Use a path, or a "
-            f"regular expression for a whole path{_own_names(pattern, found)}. {known}"
+            f": it finds {pattern.value.strip('<>')} by the names that libraries such as Flax and PyTorch give "
+            f"them, and found none. Use a path, or a regular expression for a whole path"
+            f"{_own_names(pattern, found)}. {known}"
         )
     return (
         "; expected a path, a regular expression for a whole path, or a kind such as "

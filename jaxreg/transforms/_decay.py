@@ -148,9 +148,9 @@ def cautious_decay(rules: PenaltyRules) -> optax.GradientTransformation:
     is the optimiser's direction, g the gradient of the penalty and η the learning rate. Put the transformation before
     the learning rate in the chain.
 
-    The decay never works against the optimiser. So an isolated minimum of the loss is not shifted: if a weight decays
-    away from it, the next steps of the optimiser move the weight back without decay. A weight for which u is exactly 0
-    decays too. So among minima with equal loss, training moves to smaller weights.
+    A weight for which u is exactly 0 decays too. So among minima with equal loss, training moves to smaller weights. An
+    isolated minimum of the loss is not shifted: if a weight decays away from it, the next steps of the optimiser move
+    the weight back, and the decay does not work against them.
 
     Args:
         rules: Penalties by path pattern, or one penalty for all kernels. Strengths are floats, arrays or Optax

@@ -56,12 +56,12 @@ def forest(
     values = np.asarray(changes, dtype=np.float64)
     if values.shape != (len(labels), 3):
         raise ValueError(
-            f"forest: there are {len(labels)} labels, but `changes` has shape {values.shape}; expected shape "
+            f"`forest`: `labels` has {len(labels)} entries, but `changes` has shape {values.shape}; expected shape "
             f"({len(labels)}, 3), with mean, lower end and upper end of each change"
         )
     if rows and len(rows) != len(labels):
         raise ValueError(
-            f"forest: there are {len(labels)} labels, but `rows` has length {len(rows)}; expected length {len(labels)}"
+            f"`forest`: `labels` has {len(labels)} entries, but `rows` has {len(rows)}; expected one per label"
         )
     rows = list(rows) or list(map(float, range(len(labels))))
     known = np.append(values[np.isfinite(values)], 0.0)

@@ -20,7 +20,7 @@ class OneStandardError:
         strength: The chosen strength. It is the largest strength whose mean is within one standard error of
             `best_mean`. For the limits of a constraint, it is the smallest limit whose mean is within one standard
             error.
-        label: Label of the chosen strength along its dimension, such as the name of a recipe.
+        label: Label of the chosen entry on the dimension of the strengths, such as the name of a recipe.
         best: The strength with the best mean: the lowest mean of losses, or the highest mean of scores.
         best_mean: Mean at the strength `best`.
         standard_error: Standard error of `best_mean`.

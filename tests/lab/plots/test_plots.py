@@ -237,10 +237,11 @@ def test_labels_of_a_forest_plot_do_not_run_into_each_other(ax, scale):
 
 def test_a_forest_plot_of_other_shapes_is_refused(ax):
     with pytest.raises(
-        ValueError, match=r"2 labels, but `changes` has shape \(4, 3\); expected shape \(2, 3\), with mean, .* change$"
+        ValueError,
+        match=r"`labels` has 2 entries, but `changes` has shape \(4, 3\); expected shape \(2, 3\), with .* change$",
     ):
         plots.forest(ax, ["a", "b"], CHANGES)
-    with pytest.raises(ValueError, match=r"there are 4 labels, but `rows` has length 1; expected length 4$"):
+    with pytest.raises(ValueError, match=r"`labels` has 4 entries, but `rows` has 1; expected one per label$"):
         plots.forest(ax, list("abcd"), CHANGES, rows=[0])
 
 
