@@ -124,9 +124,9 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
                 raise
             raise TypeError(
                 "jaxreg.check can't call this optimiser, because it needs more than gradients, as a line search does: "
-                f"{error}. Check the chain with optax.adam(1e-3) in its place. To train with a line search, add "
-                "jaxreg.penalty(params, rules) to the loss, and apply the updates by jaxreg.apply_updates with the "
-                "constraints"
+                f"{error}. Check your chain with optax.adam(1e-3) instead of this optimiser. To train with a line "
+                "search, add jaxreg.penalty(params, rules) to the loss, and apply the updates by jaxreg.apply_updates "
+                "with the constraints"
             ) from None
         penalties, constraints = _by_kind(rules or {}, run.start)
         if run.still():

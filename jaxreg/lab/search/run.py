@@ -145,8 +145,8 @@ class Search:
 
         In a column of text, an unexpected missing cell is replaced by the most frequent training value. An unknown
         value counts as none of the known values. In a column of numbers or dates, unexpected missing cells are replaced
-        by the median of the training cells. A text such as "n/a" counts as a missing cell. If some cells of the column
-        held other text in training, such as "unknown", then unknown text is replaced by the median too.
+        by the median of the training cells. A text such as "n/a" counts as a missing cell. Such a column may also have
+        held words among its numbers in training. Then a new word is replaced by the median too.
 
         Args:
             frame: Data frame with all columns that the model uses.
@@ -155,8 +155,8 @@ class Search:
             Numbers for regression, otherwise classes, of shape (rows,).
 
         Raises:
-            ValueError: If the search was run on arrays, or `frame` lacks a column. Also if a cell in a column of
-                numbers or dates is other text, although the column held no such text in training.
+            ValueError: If the search was run on arrays, or `frame` lacks a column. Also if a column of numbers or dates
+                contains a word, but held no words in training.
         """
         if self.model is None:
             raise ValueError(
@@ -176,7 +176,7 @@ class Search:
 
         Raises:
             ValueError: If the search was run on arrays or on a numeric target, or `frame` lacks a column. Also if a
-                cell in a column of numbers or dates is other text, although the column held no such text in training.
+                column of numbers or dates contains a word, but held no words in training.
         """
         if self.model is None or not self.model.classes:
             raise ValueError(

@@ -379,8 +379,8 @@ def difference(
 
 
 _GIVEN_BY = {
-    "float64": "; to add runs, use np.logspace or a list of floats, which give float64",
-    "float32": "; to add runs, use jnp.logspace or jnp.asarray, which give float32",
+    "float64": ". To continue the stored sweep, use np.logspace or a list of floats, which give float64",
+    "float32": ". To continue the stored sweep, use jnp.logspace or jnp.asarray, which give float32",
 }
 """Type of the values of an axis in a store -> advice on how to make values of this type."""
 

@@ -780,7 +780,7 @@ def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCa
             walk,
             {**WALKS, "scale": jnp.array([0.1, 1.0, 10.0])},
             {},
-            "float64 in the store and float32 in this sweep; to add runs, use np.logspace or a list of floats",
+            "float64 in the store and float32 in this sweep. To continue the stored sweep, use np.logspace",
         ),
         (
             walk,

@@ -215,7 +215,7 @@ def test_an_error_of_a_rule_is_not_taken_for_a_line_search():
 
 @pytest.mark.parametrize("tx", [optax.lbfgs(), optax.chain(optax.sgd(RATE), optax.contrib.reduce_on_plateau())])
 def test_an_optimiser_that_needs_the_loss_is_refused_in_one_sentence(tx):
-    with pytest.raises(TypeError, match=r"optimiser, because it needs more .*'value'.* Check the chain with"):
+    with pytest.raises(TypeError, match=r"optimiser, because it needs more .*'value'.* Check your chain with"):
         jr.check(jr.regularize(tx, penalties=jr.L2(0.1)), PARAMS)
 
 
