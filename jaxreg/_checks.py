@@ -70,7 +70,7 @@ def check_number(value: Number, what: str, within: str) -> None:
     if numbers is None:
         listed = isinstance(value, list | tuple)
         given = f"the {type(value).__name__} {value!r}" if listed else repr(value)
-        arrays = ", or a JAX or NumPy array of such numbers" if listed else ""
+        arrays = ". For several numbers, pass a JAX or NumPy array" if listed else ""
         raise TypeError(f"{what} is {given}; expected {interval}{arrays}")
     wrong = numbers[interval.outside(numbers)]
     if wrong.size:

@@ -35,8 +35,9 @@ def unit_norms(params: Tree, rules: Rules) -> dict[str, jax.Array]:
     Args:
         params: Tree of weight arrays.
         rules: Rules by path pattern, or one rule for all kernels. The patterns select the leaves. The `axis` of a rule
-            defines the groups, and its limits and strengths are ignored. A rule without groups, a `Reshaped` or an
-            `Intersection` has the default groups.
+            defines the groups, and its limits and strengths are ignored. A rule without an `axis` has the default
+            groups. So do the wrappers `Reshaped` and `ToReference`. For an `Intersection`, only its own `axis` counts,
+            not those of its parts.
 
     Returns:
         A dict from the path of a leaf to the norms of its groups. The array of norms has the shape of the leaf without

@@ -106,22 +106,28 @@ def _refuse_empty(w: jax.Array, box: tuple[Number, Number], norm: tuple[Number, 
     sizes = np.maximum(np.abs(lows), np.abs(highs))
     least, most = root_of_sum(np.abs(np.clip(0.0, lows, highs))), root_of_sum(sizes)
     slack = 1 + rounding(wide(w), axes) + eps(w.dtype)
-    if np.any(most * slack < smallest):
-        each, needed = float(np.max(sizes)), float(np.max(smallest))
+    if np.any(small := most * slack < smallest):
+        needed, reached = (first_of(limit, small) for limit in (smallest, most))
         advice = "Widen the bounds, or lower the norm"
-        if each > 0:
-            more = np.ceil(needed**2 / each**2 - 1e-6)
+        if sizes.ndim == 0 and sizes > 0:
+            more = np.ceil((needed / float(sizes)) ** 2 - 1e-6)
             advice = f"Widen the bounds, lower the norm, or choose an axis with at least {more:.0f} weights per group"
         raise ValueError(
-            f"the norm of a group must be at least {needed:g}, but the bounds limit its {count} weights to "
-            f"magnitudes of at most {each:g}. {advice}"
+            f"the norm of a group must be at least {needed:g}, but {count} weights within the bounds have a norm of at "
+            f"most {reached:g}. {advice}"
         )
-    if np.any(least > largest * slack):
+    if np.any(large := least > largest * slack):
+        limit, needed = (first_of(limit, large) for limit in (largest, least))
         raise ValueError(
-            f"the norm of a group is limited to {float(np.min(largest)):g}; expected a limit of at least "
-            f"{float(np.max(least)):g}, because {count} weights within the bounds cannot have a smaller norm. Raise "
-            "the limit, widen the bounds, or choose an axis with fewer weights per group"
+            f"the norm of a group is limited to {limit:g}; expected a limit of at least {needed:g}, because {count} "
+            "weights within the bounds cannot have a smaller norm. Raise the limit, widen the bounds, or choose an "
+            "axis with fewer weights per group"
         )
+
+
+def first_of(values: np.ndarray, where: np.ndarray) -> float:
+    """Return the first of the values at which `where` is True, after both are broadcast to the shape of `where`."""
+    return float(np.broadcast_to(values, where.shape)[where][0])
 
 
 def _on_unit_sphere(x: jax.Array, lows: jax.Array, highs: jax.Array) -> jax.Array:

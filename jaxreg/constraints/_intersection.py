@@ -66,9 +66,9 @@ class Intersection(Constraint):
 
     Raises:
         TypeError: If a part is not callable, or is a constraint on several arrays together, such as `TreeNorm`. Also if
-            a part is not convex and the combination is not in the list above. For parts that are not convex, wrong
-            groups also raise this error, but only when the intersection is called, because groups depend on the shape
-            of the weights.
+            a part is not convex and the combination is not in the list above. The conditions on groups in this list
+            are checked only when the intersection is called, because groups depend on the shape of the weights. With
+            complex weights, also if a `UnitNorm` or `MinMaxNorm` is combined with a part that does not limit norms.
         ValueError: If there are no parts, if the rate of a `MinMaxNorm` is not 1, or if the required sums contradict
             each other. When the intersection is called, if the required bounds, norms and sums contradict each other.
             Traced limits are not checked, and contradictions between other kinds of sets are not detected. If no array
@@ -245,8 +245,8 @@ class Intersection(Constraint):
                     else "It can be combined only with limits on the norms of the same groups of weights, and with "
                     "either bounds such as NonNeg or one SumTo of these groups"
                     if facts(part).shell
-                    else "The only allowed parts that are not convex are jaxreg.UnitNorm, jaxreg.MinMaxNorm, "
-                    "jaxreg.Sparse and jaxreg.NMSparse"
+                    else "Of the constraints that are not convex, an Intersection accepts only jaxreg.UnitNorm, "
+                    "jaxreg.MinMaxNorm, jaxreg.Sparse and jaxreg.NMSparse, and not those of jaxreg.keras"
                 )
                 raise TypeError(f"Intersection: {name} is not convex. {allowed}")
         return closed

@@ -20,7 +20,7 @@ from jaxreg._hyperparameters import Number, known
 from jaxreg._precision import eps, held, wide
 from jaxreg._protocols import Limits
 from jaxreg.constraints._bounds import bounds
-from jaxreg.constraints._box_and_norm import root, row_norms
+from jaxreg.constraints._box_and_norm import first_of, root, row_norms
 from jaxreg.constraints._linear import plane
 from jaxreg.constraints._sums import sum_tolerance, tolerance_of_sums
 
@@ -126,10 +126,12 @@ def _refuse_far(normal: Number, offset: Number, box: Limits, w: jax.Array, axes:
     least, most = (np.sum(choose(*ends), axis=1) for choose in (np.minimum, np.maximum))
     offsets = np.reshape(limit_of_groups(offset, wide(w), axes), -1).astype(float)
     slack = 1e-6 * np.abs(offsets)
-    if np.any((offsets > most + slack) | (offsets < least - slack)):
+    far = (offsets > most + slack) | (offsets < least - slack)
+    if np.any(far):
+        required, low, high = (first_of(each, far) for each in (offsets, least, most))
         raise ValueError(
-            f"Intersection: the offset of a weighted sum is {offsets.flat[0]:g}; expected a number between "
-            f"{np.max(least):g} and {np.min(most):g}, the range of this sum for weights within the bounds. Widen the "
+            f"Intersection: the required weighted sum of a group, the offset of Hyperplane, is {required:g}; expected "
+            f"a number between {low:g} and {high:g}, the range of this sum for weights within the bounds. Widen the "
             "bounds, or change the offset"
         )
 
@@ -141,19 +143,22 @@ def nearest_of_sum_and_norm(w: jax.Array, total: Number, norm: Limits, axes: tup
     points are equally near. Then the first two weights move apart, and the other weights stay equal.
 
     Raises:
-        ValueError: If no group can have both the sum and a norm within the limits. Traced values are not checked.
+        ValueError: If a group can't have both the sum and a norm within the limits. Traced values are not checked.
     """
     x = to_rows(wide(w), axes)
     size = x.shape[1]
     totals, smallest, largest = (per_row(limit, wide(w), axes) for limit in (total, *norm))
     if known(total, norm[1]):
-        farthest, most = np.max(np.abs(np.asarray(total, float))), np.min(np.asarray(norm[1], float))
-        least = farthest / np.sqrt(size)
-        if least > most * (1 + 1e-6):
+        sums, limits = (
+            np.reshape(limit_of_groups(limit, wide(w), axes), -1).astype(float) for limit in (total, norm[1])
+        )
+        least = np.abs(sums) / np.sqrt(size)
+        if np.any(far := least > limits * (1 + 1e-6)):
+            required, needed, most = (first_of(each, far) for each in (sums, least, limits))
             raise ValueError(
-                f"the norm of a group is limited to {most:g}; expected a limit of at least {least:g}, because the "
-                f"sum of its {size} weights must have magnitude {farthest:g}. Raise the limit, or choose a sum closer "
-                "to 0"
+                f"the norm of a group is limited to {most:g}; expected a limit of at least {needed:g}, because the "
+                f"sum of its {size} weights must have magnitude {abs(required):g}. Raise the limit, or choose a sum "
+                "closer to 0"
             )
     slack = jnp.asarray(rounding(wide(w), axes), x.dtype)
     narrow = smallest * (1 + 3 * slack) >= largest

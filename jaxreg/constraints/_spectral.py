@@ -507,7 +507,8 @@ class SoftSpectralCap(Constraint):
         if known(self.limit, self.step) and np.any(4 * np.asarray(self.step) > np.asarray(self.limit)):
             raise ValueError(
                 f"SoftSpectralCap: step is {self.step} and limit is {self.limit}; expected step to be at most "
-                "a quarter of the limit. Lower the learning rate, or use SpectralNorm"
+                "a quarter of the limit. Lower step together with the learning rate that it is computed from, or use "
+                "SpectralNorm"
             )
 
     @partitioned()

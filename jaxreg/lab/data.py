@@ -1,6 +1,6 @@
 """Data sets, split into training, validation and test rows. A draw is one random split or sample of the data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -116,15 +116,35 @@ def splits(x: np.ndarray, y: np.ndarray, states: Iterable[int], train: int, vali
     states = list(states)
     if len(x) != len(y):
         raise ValueError(f"`splits`: `x` has {len(x)} rows and `y` has {len(y)}; expected one target per row of `x`")
-    if not states or train < 1 or validation < 0 or train + validation >= len(x):
+    check_sizes("splits", states, {"train": train}, {"validation": validation})
+    if train + validation >= len(x):
         raise ValueError(
-            f"`splits`: got {len(x)} rows, {len(states)} seeds in `states`, train={train} and validation={validation}; "
-            "expected at least 1 seed, 1 training row, 0 validation rows, and 1 row that remains for the test"
+            f"`splits`: train + validation is {train + validation}, and `x` has {len(x)} rows; expected at least 1 row "
+            "that remains for the test"
         )
     orders = [np.random.default_rng(state).permutation(len(x)) for state in states]
     kind = np.int32 if np.issubdtype(np.asarray(y).dtype, np.integer) else np.float32
     shuffled = [np.stack([np.asarray(array)[order] for order in orders]) for array in (x, y)]
     return parted(shuffled[0].astype(np.float32), shuffled[1].astype(kind), train, validation)
+
+
+def check_sizes(
+    function: str, states: Sequence[int], positive: Mapping[str, float], non_negative: Mapping[str, float]
+) -> None:
+    """Raise if there is no seed, or an argument of a function that draws data is too small.
+
+    Args:
+        function: Name of the function, for the error.
+        states: Seeds, one per draw.
+        positive: Dict from the name to the value of each argument that must be at least 1.
+        non_negative: Dict from the name to the value of each argument that must be at least 0.
+    """
+    if not states:
+        raise ValueError(f"`{function}`: `states` is empty; expected at least one seed")
+    for least, arguments in ((1, positive), (0, non_negative)):
+        for name, value in arguments.items():
+            if not value >= least:
+                raise ValueError(f"`{function}`: {name} is {value}; expected a number of at least {least}")
 
 
 def standardised(data: Data, targets: bool = False) -> Data:

@@ -8,7 +8,7 @@ from urllib.error import HTTPError
 
 import numpy as np
 
-from jaxreg.lab.data import Data, parted, splits, standardised
+from jaxreg.lab.data import Data, check_sizes, parted, splits, standardised
 
 __all__ = [
     "breast_cancer",
@@ -47,12 +47,7 @@ def moons(states: Iterable[int], train: int = 30, test: int = 4000, validation: 
         (2, 70, 2)
     """
     states = list(states)
-    if not states or train < 1 or test < 1 or validation < 0 or not noise >= 0:
-        raise ValueError(
-            f"`moons`: got {len(states)} seeds in `states`, train={train}, validation={validation}, test={test} and "
-            f"noise={noise}; expected at least 1 seed, 1 training row and 1 test row, and at least 0 for validation "
-            "and noise"
-        )
+    check_sizes("moons", states, {"train": train, "test": test}, {"validation": validation, "noise": noise})
     draws = [_moons(train + validation + test, noise, state) for state in states]
     x = np.stack([points for points, _ in draws]).astype(np.float32)
     y = np.stack([labels for _, labels in draws]).astype(np.float32)
@@ -221,12 +216,7 @@ def sunspots(states: Iterable[int], length: int = 20, train: int = 160, test: in
     """
     states, numbers = list(states), yearly_sunspots()[1]
     span = length + train + validation + test
-    if not states or min(length, train, test) < 1 or validation < 0:
-        raise ValueError(
-            f"`sunspots`: got {len(states)} seeds in `states`, length={length}, train={train}, validation={validation} "
-            f"and test={test}; expected at least 1 seed, at least 0 for validation, and at least 1 for length, train "
-            "and test"
-        )
+    check_sizes("sunspots", states, {"length": length, "train": train, "test": test}, {"validation": validation})
     if span > len(numbers):
         raise ValueError(
             f"`sunspots`: length + train + validation + test is {span} years; expected at most {len(numbers)}, the "

@@ -81,9 +81,10 @@ def _filled(like: Tree, arrays: Arrays, advice: str) -> Tree:
     places = leaves(like)
     missing, unknown = ({leaf.path for leaf in places} - set(arrays), set(arrays) - {leaf.path for leaf in places})
     if missing or unknown:
-        wrong = [f"{word}: {_listed(paths)}. " for word, paths in (("Missing", missing), ("Unknown", unknown)) if paths]
+        found = (("Missing in `arrays`", missing), ("Not in `like`", unknown))
+        wrong = [f"{word}: {_listed(paths)}. " for word, paths in found if paths]
         raise ValueError(
-            f"the weights do not fit the model. {''.join(wrong)}Expected exactly: "
+            f"the weights in `arrays` do not fit the tree `like`. {''.join(wrong)}Expected exactly: "
             f"{_listed({leaf.path for leaf in places})}. {advice}"
         )
     values = [_fitted(leaf.path, np.asarray(arrays[leaf.path]), leaf.array) for leaf in places]
@@ -174,8 +175,8 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
             )
     elif any(path.endswith(_MOVING) and path not in wanted for path in found):
         advice = (
-            "Moving statistics are not parameters: leave them out of `arrays`. Load them in a second call: pass only "
-            "them as `arrays`, and the batch_stats of your model as `like`"
+            "Moving statistics are not parameters. Call from_keras once without moving statistics in `arrays`. Then "
+            "call it again with only the moving statistics in `arrays`, and the batch_stats of your model as `like`"
         )
     return filled(like, _split(places, _filled(wanted, found, advice)))
 

@@ -58,8 +58,9 @@ def cost(rule: Rule, leaf: Leaf, step: jax.Array | int | None) -> jax.Array:
     value = jnp.asarray(at_rule(rule, step)(array))
     if value.shape != ():
         raise TypeError(
-            f"the rule {rule!r} for {leaf.shown} returns an array of shape {value.shape}; expected a penalty, which "
-            "returns one number. If the rule is a constraint, pass it to jaxreg.project"
+            f"the rule {rule!r} for {leaf.shown} returns an array of shape {value.shape}; expected one number. If "
+            "the rule is a penalty with an array as strength, use one number as strength. If the rule is a constraint, "
+            "pass it to jaxreg.project"
         )
     return value.astype(real_dtype(wide(array)))  # the strength may have a wider dtype than the weights
 

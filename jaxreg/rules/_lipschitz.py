@@ -75,8 +75,8 @@ def lipschitz(params: Tree, rules: ConstraintRules, step: jax.Array | int | None
             total = total * jnp.prod(jnp.broadcast_to(jnp.asarray(limit, jnp.result_type(float)), counts))
         elif leaf.kind != Kind.BIASES:
             raise ValueError(
-                f"jaxreg.lipschitz: parameter {leaf.path} is of the kind {leaf.kind!r}; expected only kernels and "
-                "biases of dense layers and convolutions"
+                f"jaxreg.lipschitz: parameter {leaf.path} is not a kernel or bias of a dense layer or a convolution; "
+                "expected a network of only such layers"
             )
     return total
 

@@ -71,10 +71,10 @@ class Reshaped(Facts):
         return self._in_shape(facts(self.rule).transported, before, after, moment)
 
     def tangent_lmo(self, w: jax.Array, direction: jax.Array) -> jax.Array:
-        """Return the tangent vector z at `w` that minimises ⟨direction, z⟩, among those of limited norm.
+        """Return the tangent vector z at `w` that minimises ⟨direction, z⟩, with a norm of at most the sphere's radius.
 
-        The wrapped rule fixes a norm of the weights, as `jaxreg.SpectralSphere` fixes the spectral norm. The norm of z
-        is at most this fixed value.
+        The sphere is the wrapped constraint's set: all arrays with a fixed norm, the radius. For example,
+        `jaxreg.SpectralSphere` fixes the spectral norm.
         """
         return self._in_shape(facts(self.rule).tangent_lmo, w, direction)
 
@@ -85,7 +85,9 @@ class Reshaped(Facts):
     def exact_rule(self) -> Any:
         """Return a `Reshaped` that moves weights exactly to the nearest point of the wrapped constraint's set.
 
-        The new wrapped constraint has `rate=1`, and does not use Keras's ε.
+        With a `rate` below 1, the wrapped constraint moves weights only part of the way to its set. A constraint of
+        `jaxreg.keras` adds a small constant ε to each norm by which it divides. The new wrapped constraint does
+        neither.
         """
         return Reshaped(facts(self.rule).exact_rule(), self.shape)
 
@@ -98,8 +100,8 @@ class Reshaped(Facts):
         size = math.prod(n for n in self.shape if n > 0)
         if w.size != size if -1 not in self.shape else w.size % size:
             raise ValueError(
-                f"Reshaped: weights of shape {w.shape} cannot be reshaped to {self.shape}; expected a shape "
-                f"with {w.size} entries"
+                f"Reshaped: weights of shape {w.shape} cannot be reshaped to {self.shape}; expected "
+                f"lengths whose product is {w.size}, the number of weights"
             )
         return w.reshape(self.shape)
 

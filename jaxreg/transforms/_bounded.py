@@ -172,8 +172,8 @@ class InflectionBound:
     the running mean at a measurement is compared with its increase at the previous measurement. At the first increase
     that is smaller than the previous one, κ is set to R(w). Afterwards, κ does not change any more.
 
-    The comparisons start at the fourth measurement, as in the code of Franke and others. In their code, the running
-    mean starts at 0. Here, it starts at the first measurement.
+    The comparisons start at the fourth measurement, as in the code of Franke and others. In their code, the first
+    measurement is averaged with a running mean of 0. Here, the first measurement itself becomes the running mean.
 
     Pass an `InflectionBound` to `jaxreg.bounded`.
 
@@ -278,7 +278,7 @@ def bounded(rules: PenaltyRules, bound: Bound, rate: Number = 1.0) -> optax.Grad
         >>> import jax, jax.numpy as jnp, jaxreg as jr, optax
         >>> params = {"kernel": jnp.array([[0.3], [0.4]])}
         >>> tx = optax.chain(optax.sgd(1e-3), jr.bounded(jr.L2(1.0), jr.FixedBound(1.0), rate=1e-4))
-        >>> def step(_, carry):  # of the loss ‖w - (3, 4)‖² / 2
+        >>> def step(_, carry):  # one training step on the loss ‖w - (3, 4)‖² / 2
         ...     params, state = carry
         ...     updates, state = tx.update({"kernel": params["kernel"] - jnp.array([[3.0], [4.0]])}, state, params)
         ...     return optax.apply_updates(params, updates), state

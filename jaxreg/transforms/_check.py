@@ -74,8 +74,9 @@ def check(tx: optax.GradientTransformation, params: Tree, rules: Rules | None = 
     - the share of exact zeros after the training
     - the decay of `optax.adamw` or other regularisation without jaxreg, unless jaxreg regularises the same weights too
 
-    Weights that are regularised twice are searched for only if there is no other mistake. Proximal steps that cannot
-    hold weights at 0 are searched for last. So check the corrected chain again.
+    The dry run searches for weights that are regularised twice only if it finds none of the other mistakes. If no
+    weights are regularised twice either, it searches for proximal steps that cannot hold weights at 0. So check the
+    chain again after each correction.
 
     The dry run computes in float64, so that small learning rates have an effect. It usually makes two optimiser steps.
     If the first steps do not move the weights against the gradient, as with gradient accumulation, it makes more steps.

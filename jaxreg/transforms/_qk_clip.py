@@ -43,7 +43,8 @@ def qk_clip(
 
     Raises:
         ValueError: If the threshold is not above 0, the axis is not negative, or a path is not in the tree. At
-            `update`, if the logits of a pair are missing or their shape does not fit the heads.
+            `update`, if the logits of a pair are missing, their shape does not fit the heads, or a kernel lacks the
+            axis.
 
     Example:
         >>> import jax.numpy as jnp, jaxreg as jr, optax
@@ -102,13 +103,19 @@ def qk_clip(
 
 
 def _scaled(path: str, w: jax.Array, shares: jax.Array, axis: int) -> jax.Array:
+    if -axis + max(shares.ndim - 1, 0) > w.ndim:
+        layers = " after the axis of the layers" if shares.ndim > 1 else ""
+        raise ValueError(
+            f"jaxreg.qk_clip: axis is {axis}, and the weights {path!r} have shape {w.shape}; expected one of their "
+            f"axes{layers}"
+        )
     heads = shares.shape[-1] if shares.ndim else 0
-    length = w.shape[axis] if -axis <= w.ndim else 0
+    length = w.shape[axis]
     if shares.ndim not in (1, 2) or not heads or length % heads or (shares.ndim == 2 and len(shares) != len(w)):
         raise ValueError(
             f"jaxreg.qk_clip: the logits for {path!r} have shape {shares.shape}, and the weights {w.shape}; expected "
-            f"logits of shape (heads,), or (layers, heads) for stacked layers. The number of heads must "
-            f"divide {length}, the length of axis {axis} of the weights, and the number of layers that of axis 0"
+            f"logits of shape (heads,), or (layers, heads) for stacked layers. The number of heads must divide "
+            f"{length}, the length of axis {axis} of the weights. The number of layers must equal the length of axis 0"
         )
     each = jnp.repeat(shares, length // heads, axis=-1)
     shape = [1] * w.ndim

@@ -191,14 +191,14 @@ def test_openml_without_a_network_says_so(tmp_path, no_network):
 
 
 BAD = {
-    "no draw": (lambda: splits(ROWS, ROWS, [], 5), "20 rows, 0 seeds in `states`"),
-    "no test": (lambda: splits(ROWS, ROWS, [0], 15, 5), "train=15 and validation=5; expected"),
-    "no train": (lambda: splits(ROWS, ROWS, [0], 0), "train=0"),
+    "no draw": (lambda: splits(ROWS, ROWS, [], 5), "`splits`: `states` is empty; expected at least one seed"),
+    "no test": (lambda: splits(ROWS, ROWS, [0], 15, 5), r"train \+ validation is 20, and `x` has 20 rows; expected"),
+    "no train": (lambda: splits(ROWS, ROWS, [0], 0), "`splits`: train is 0; expected a number of at least 1"),
     "rows": (lambda: splits(ROWS, ROWS[:3], [0], 2), "`x` has 20 rows and `y` has 3; expected"),
-    "digits": (lambda: digits([0], train=1797), "train=1797"),
-    "moons": (lambda: moons([0], train=0), "train=0"),
+    "digits": (lambda: digits([0], train=1797), r"train \+ validation is 1797, and `x` has 1797 rows"),
+    "moons": (lambda: moons([0], train=0), "`moons`: train is 0; expected a number of at least 1"),
     "sunspots": (lambda: sunspots([0], train=300), "train .* test is 400 years; expected at most 309"),
-    "no window": (lambda: sunspots([0], train=0), "train=0, .* expected at least 1 seed"),
+    "no window": (lambda: sunspots([0], train=0), "`sunspots`: train is 0; expected a number of at least 1"),
     "window": (lambda: windows(ROWS, 20), r"`windows`: length is 20 and the series has shape \(20,\)"),
     "matrix": (lambda: windows(ROWS[:, None], 2), "expected a one-dimensional series"),
 }

@@ -140,8 +140,9 @@ class Report:
             "For a training sweep with one axis besides seed and draw, the value on this axis that means no "
             "regulariser.",
             "VALUE",
-            "inf if the axis has this value. Otherwise 0 if the axis has this value, unless it has negative values, "
-            "or is a limit such as max_norm or a logarithm such as log_l2. Otherwise no baseline",
+            "inf if this is a value of the axis; otherwise 0 if this is a value of the axis; otherwise no baseline. "
+            "But 0 is not used on an axis with negative values, on an axis of limits such as max_norm, or on an axis "
+            "of logarithms such as log_l2",
         ),
     ] = None
     json: Annotated[

@@ -48,7 +48,7 @@ class StrengthPath(NamedTuple):
         strength: Positions on the axis, ascending, of shape (points,). On a logarithmic axis, all are positive.
         lanes: Values, of shape (runs, points). There is one run per pair of draw and seed.
         baseline: Values of the baseline, of shape (runs,). None if there is no baseline. A linear axis never has one.
-        off: Strength of the baseline: 0 for penalties, infinity for limits.
+        off: Strength of the baseline: 0 for penalties, infinity for the limits of a constraint.
     """
 
     strength: np.ndarray
@@ -79,11 +79,11 @@ def strength_path(
     To plot against another numeric coordinate of your sweep, pass its name as `x`. The horizontal axis is linear if the
     coordinate has negative values, and logarithmic otherwise.
 
-    On a logarithmic axis, a recipe without a regulariser is the baseline. The coordinate of a baseline is 0, or
-    infinity if the coordinate is a limit. A coordinate that is not itself a dimension, such as `strength` along the
-    dimension `recipe`, may be NaN for a recipe without a strength. This NaN counts as 0. The baseline is drawn as a
-    hollow point at the left end (0) or the right end (∞), with a dotted line at its level. It has no entry in the
-    legend.
+    On a logarithmic axis, a recipe without a regulariser is the baseline. On an axis of strengths, the baseline has the
+    coordinate 0. On an axis of limits, such as the largest norm of `MaxNorm`, it has the coordinate infinity. A
+    coordinate that is not itself a dimension, such as `strength` along the dimension `recipe`, may be NaN for a recipe
+    without a strength. This NaN counts as 0. The baseline is drawn as a hollow point at the left end (0) or the right
+    end (∞), with a dotted line at its level. It has no entry in the legend.
 
     To compare two methods, call the function twice on the same axes, with a different `name` each time. Each call takes
     the next colour of the theme. The baseline of the first call is grey. If the second call has an equal baseline, it
@@ -97,8 +97,8 @@ def strength_path(
             differ only before the first underscore, the legend shows the words before it, such as "train" and "val" for
             `train_loss` and `val_loss`. Otherwise, it shows "train" and "test".
         name: Name of the method in the legend.
-        chosen: Value of the coordinate to mark with a vertical line. To mark the baseline, pass 0, or infinity if the
-            coordinate is a limit.
+        chosen: Value of the coordinate to mark with a vertical line. To mark the baseline, pass 0, or infinity on an
+            axis of limits.
         colours: Colours of the training and the test curve. By default, both curves have the next unused colour.
         xlabel: Label of the horizontal axis; made from `x` if empty.
         ylabel: Label of the vertical axis; made from the name of the values if empty.
@@ -167,8 +167,8 @@ def sparsity_path(
         zeros: Shares between 0 and 1, one number per run. The array has the coordinate that `x` names, along one
             dimension. Repeated runs lie along `draw` and `seed`. Either of these two dimensions may be missing.
         name: Name of the weights or the method in the legend.
-        chosen: Value of the coordinate to mark with a vertical line. To mark the baseline, pass 0, or infinity if the
-            coordinate is a limit.
+        chosen: Value of the coordinate to mark with a vertical line. To mark the baseline, pass 0, or infinity on an
+            axis of limits.
         colour: Colour of the line and its band; the next unused colour if empty.
         x: Name of the coordinate on the horizontal axis.
 
@@ -257,7 +257,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
     Args:
         ax: Axes to plot into.
         path: StrengthPath that was plotted.
-        chosen: Strength of `path` to mark. The strength of a baseline is 0, or infinity for limits.
+        chosen: Strength of `path` to mark. The strength of a baseline is 0, or infinity on an axis of limits.
 
     Returns:
         The same axes.
@@ -339,13 +339,17 @@ def _check(values: xr.DataArray, strength: np.ndarray, x: Hashable) -> None:
         least = ", at least 0" if x == "strength" else ""
         raise ValueError(f"the values of {x!r} are {strength.tolist()}; expected finite numbers{least}")
     methods = set(values["method"].values[strength > 0]) if "method" in values.coords else set()
-    if len(methods) > 1 or len(np.unique(strength)) < strength.size:
-        found = f"{x!r} repeats values: {strength.tolist()}"
-        if len(methods) > 1:
-            found = f"the values are from several methods, {sorted(map(str, methods))}"
+    dim = values[x].dims[0]
+    if len(methods) > 1:
         raise ValueError(
-            f"{found}; expected one method besides the baseline, and each {x!r} only once. Select one method and the "
-            f"baseline, e.g. .sel({values[x].dims[0]}=values.method.isin(['none', 'L2']))"
+            f"the values are from several methods, {sorted(map(str, methods))}; expected one method and, optionally, "
+            f"the baseline. Select them, e.g. by .sel({dim}=values.method.isin(['none', 'L2']))"
+        )
+    first = np.unique(strength, return_index=True)[1]
+    if len(first) < strength.size:
+        raise ValueError(
+            f"the values of {x!r} are {values[x].values.tolist()}; expected different numbers (NaN counts as 0). "
+            f"Select one entry per number, e.g. by .isel({dim}={sorted(first.tolist())})"
         )
 
 

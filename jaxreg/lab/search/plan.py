@@ -77,9 +77,9 @@ class Plan:
 
     @property
     def open(self) -> bool:
-        """True if the plan includes the second network. A search with a time limit may still omit it.
+        """True if the plan includes the second network: `hidden` is None, `quick` is False, `methods` contains "decay".
 
-        This is the case if `hidden` is None, `quick` is False and `methods` contains "decay".
+        A search with a time limit may still omit the second network.
         """
         return self.hidden is None and not self.quick and "decay" in self.methods
 

@@ -144,9 +144,11 @@ class Search:
         missing cells: those in columns without missing cells in training.
 
         In a column of text, an unexpected missing cell is replaced by the most frequent training value. An unknown
-        value counts as none of the known values. In a column of numbers or dates, unexpected missing cells are replaced
-        by the median of the training cells. A text such as "n/a" counts as a missing cell. Such a column may also have
-        held words among its numbers in training. Then a new word is replaced by the median too.
+        value counts as none of the known values.
+
+        In a column of numbers or dates, an unexpected missing cell is replaced by the median of the training cells. A
+        text such as "n/a" counts as a missing cell. Any other word raises a `ValueError` if the column held no words in
+        training. If the column held some words in training, an unknown word is replaced by the median too.
 
         Args:
             frame: Data frame with all columns that the model uses.
@@ -252,8 +254,10 @@ def search(
             chosen if its score is higher than that of the networks, or if its score is equal and its loss is lower.
         budget: Time limit: a number of seconds, or text such as "60s", "5m" or "1h". The search makes as many repeats
             as the limit allows. If one repeat would take too long, the search omits the second network architecture
-            (see `Plan`), then also some candidates and epochs. With `plan` or `store`, it omits only the second network
-            architecture. A limit that is much too short for the shortest possible search usually raises a `ValueError`.
+            (see `Plan`), then also some candidates and epochs. With `plan` or `store`, the limit also decides the
+            number of repeats. But then, the search can omit only the second network architecture, and no other
+            candidates or epochs. A limit that is much too short for the shortest possible search usually raises a
+            `ValueError`.
         blocks: Blocks of inputs whose importance is measured for `Search.details`, such as the inputs of one column.
             Each block is a list of indices. With None, `Search.details` is None. Only for arrays.
         clock: Time limit that the command `jaxreg search` passes. In Python, pass `budget` instead.

@@ -265,7 +265,7 @@ def repeats_needed(search: Search) -> float:
 
 
 def times_longer(search: Search) -> float:
-    """Return the factor by which the time of this search would grow with the number of repeats from `repeats_needed`.
+    """Return how many times as long this search would take with the number of repeats that `repeats_needed` returns.
 
     With this number of repeats, the reduction of the loss, compared with no regulariser, would be significant (see
     `jaxreg.lab.search.repeats_needed`). The time is assumed to be proportional to the number of repeats. The result is
@@ -430,10 +430,10 @@ def best_candidate(search: Search) -> str:
 
 
 def win_rate(search: Search, candidate: str) -> float:
-    """Return the share of outer folds on which a candidate has a lower loss than without its regulariser.
+    """Return the share of outer folds on which a candidate beats the same network architecture without a regulariser.
 
-    The comparison is with the same network architecture without a regulariser. A tie counts one half. The result is NaN
-    if a training run for one of these losses diverged.
+    On each fold, the lower loss wins. A tie counts one half. The result is NaN if a training run for one of these
+    losses diverged.
 
     Args:
         search: Result of the search.
@@ -522,9 +522,10 @@ def best_model(search: Search) -> str:
 def equal_share(search: Search) -> float:
     """Return the share of the table's rows that equal another row in inputs and target, weighted by the sample weights.
 
-    The result is 0 if the search did not merge equal rows. The search merges no rows if there are groups, times or
-    given folds. It also merges none if inputs repeat very often: if each distinct combination of inputs occurs in more
-    than five rows on average, or if there are fewer distinct combinations than folds.
+    A search usually merges rows with equal inputs and equal target into one row. If it merges no rows, the result is 0,
+    even if the table has equal rows. The search merges no rows if there are groups, times or given folds. It also
+    merges none if inputs repeat very often: if each distinct combination of inputs occurs in more than five rows on
+    average, or if there are fewer distinct combinations than folds.
     """
     return 0.0 if search.equal_rows is None else search.equal_rows.share
 
@@ -645,9 +646,9 @@ def loss_over_constant(search: Search, model: str | None = None) -> Estimate:
 def constant_score(search: Search) -> float:
     """Return the mean score of a constant prediction, on the same outer folds as `model_score`.
 
-    These are the folds of all repeats if the final model consists of networks, and otherwise those of the first repeat.
-    For classification, the constant prediction is the most frequent class of the training rows. For regression, it is
-    the mean of the target over these rows.
+    If the final model consists of one or more networks, these are the folds of all repeats. If it is of another type,
+    such as boosted trees, these are the folds of the first repeat. For classification, the constant prediction is the
+    most frequent class of the training rows. For regression, it is the mean of the target over these rows.
     """
     assert search.constant is not None
     return float(search.constant.score[: model_score(search).n].mean())

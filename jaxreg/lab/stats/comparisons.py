@@ -36,7 +36,7 @@ class Paired:
         high: Upper end of the interval of the mean; NaN if there is only one difference.
         sd: Standard deviation of the differences (n − 1); NaN if there is only one difference.
         wins: Number of draws (or seeds) in which `a` is better than `b`: lower for a loss, higher for a score.
-        ties: Number of draws (or seeds) in which `a` and `b` are equal to the precision of float32.
+        ties: Number of draws (or seeds) in which `a` and `b` are equal up to rounding in float32.
         losses: Number of draws (or seeds) in which `b` is better than `a`.
         n: Number of differences.
         unit: Dimension along which the differences lie, such as `"draw"` or `"seed"`.
@@ -89,8 +89,7 @@ def paired(
             draw are averaged, and each draw gives one difference. With only one draw, each seed gives one difference.
         lower_is_better: True if lower values are better, False if higher values are better. By default, a word in the
             name of the values decides: "loss" or "error" stand for lower, "accuracy" or "score" for higher, and so on.
-            Values without a name are better if they are higher. If the name contains no such word, the argument is
-            required.
+            Values without a name are better if they are higher. For any other name, this argument is required.
         drop_diverged: If True, pairs of runs in which `a` or `b` is not finite are dropped. The result then describes
             only the other pairs. If False, such a pair raises an error.
         confidence: Confidence level of the interval, between 0 and 1.
@@ -226,8 +225,7 @@ def outperforms(
             draw are averaged, and each draw gives one difference. With only one draw, each seed gives one difference.
         lower_is_better: True if lower values are better, False if higher values are better. By default, a word in the
             name of the values decides: "loss" or "error" stand for lower, "accuracy" or "score" for higher, and so on.
-            Values without a name are better if they are higher. If the name contains no such word, the argument is
-            required.
+            Values without a name are better if they are higher. For any other name, this argument is required.
         drop_diverged: If True, pairs of runs in which `a` or `b` is not finite are dropped. If False, such a pair
             raises an error.
         confidence: Confidence level of the interval, between 0 and 1.

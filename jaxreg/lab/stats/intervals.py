@@ -40,9 +40,9 @@ def mean_interval(
     Args:
         values: An `xarray.DataArray` with one number per run, such as a result of a sweep, or a NumPy array of shape
             (..., n). The values of a NumPy array must be independent along the last axis.
-        over: Name or names of the dimensions of a DataArray that count runs: first the independent ones, such as draws,
-            then those nested in them, such as seeds. By default, the seeds of each draw are averaged first, and the n
-            values are the means of the draws. With only one draw, the n values are those of the seeds.
+        over: Name or names of the dimensions of a DataArray along which there are runs, outermost first: for example
+            draws, then the seeds of each draw. By default, the seeds of each draw are averaged first, and the n values
+            are the means of the draws. With only one draw, the n values are those of the seeds.
         confidence: Confidence level of the interval.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap.
@@ -218,9 +218,9 @@ def interquartile_mean(
 
     Args:
         values: One number per run, on a scale that all data sets share, such as accuracies.
-        over: Name or names of the dimensions that count runs: first the independent ones, such as draws, then those
-            nested in them, such as seeds. The first of these dimensions that has more than one entry gives the values
-            to pool. All other dimensions in `over` are averaged first.
+        over: Name or names of the dimensions along which there are runs, outermost first: for example draws, then the
+            seeds of each draw. The first of these dimensions that has more than one entry gives the values to pool. All
+            other dimensions in `over` are averaged first.
         strata: Name of the dimension of the data sets. Without this dimension, all runs are one data set.
         confidence: Confidence level of the interval.
         resamples: Number of bootstrap resamples.

@@ -86,8 +86,8 @@ def one_standard_error(
     usable = np.flatnonzero(finite(values).all([d for d in values.dims if d != dim]).values)
     if not usable.size:
         raise ValueError(
-            "every strength has a run with a NaN or infinite value; expected at least one strength with finite values "
-            f"only. Such runs are: {'; '.join(named(~finite(values))[:5])}"
+            f"every strength has a run with a NaN or infinite value, for example {named(~finite(values))[0]}; expected "
+            "at least one strength with finite values only"
         )
     means, errors = [], []
     for place in usable:

@@ -261,9 +261,9 @@ def by_recipe(sweep: xr.Dataset, name: str = "", baseline: Any = BY_NAME) -> xr.
     numeric, its values also become the coordinate `strength`.
 
     The baseline is the setting without a regulariser. Its label is "none". Only a sweep with a single axis (besides
-    `seed` and `draw`) can have a baseline. The returned dataset has an attribute named `none`. This text says which
-    setting is the baseline and why, or why there is no baseline. If the sweep already has a dimension `recipe`, its
-    labels are kept, and there is no such attribute.
+    `seed` and `draw`) can have a baseline. The returned dataset has an attribute `none`: a text that says which setting
+    is the baseline and why, or why there is no baseline. If the sweep already has a dimension `recipe`, its labels are
+    kept, and this attribute is not added.
 
     Args:
         sweep: Results of `jaxreg.lab.sweep`. The loss on test rows must be named `test_loss` or `test`. A loss on
@@ -295,8 +295,8 @@ def by_recipe(sweep: xr.Dataset, name: str = "", baseline: Any = BY_NAME) -> xr.
     dataset = dataset.rename({given: loss for loss, given in found.items() if given})
     if "test_loss" not in dataset.data_vars:
         raise ValueError(
-            f"{name} has {'the outputs ' if len(sweep) else 'no outputs'}{', '.join(map(str, sweep))}; expected a loss "
-            "on test rows, named test_loss or test"
+            f"{name} has {f'the outputs {[*map(str, sweep)]}' if len(sweep) else 'no outputs'}; expected an output "
+            "named 'test_loss' or 'test', the loss on test rows"
         )
     _check_losses(dataset, found, name)
     if "diverged_at" not in dataset.data_vars:
@@ -306,9 +306,9 @@ def by_recipe(sweep: xr.Dataset, name: str = "", baseline: Any = BY_NAME) -> xr.
     if "recipe" in dataset.dims:
         if baseline is not BY_NAME:
             raise ValueError(
-                f"`baseline` is {baseline!r}, but {name} already has labels in the coordinate 'recipe'. Either pass "
-                "the dataset as `sweep` returned it, or leave out `baseline` and give the setting without a "
-                f"regulariser the label {NONE!r} in 'recipe'"
+                f"`baseline` is {baseline!r}, but {name} already has a dimension 'recipe', in which the label {NONE!r} "
+                "marks the baseline. Leave out `baseline`, and give this label to the runs without a regulariser. Or "
+                "pass the dataset without labels, as `sweep` returned it"
             )
         return dataset
     axes = [str(dim) for dim in dataset["diverged_at"].dims if dim not in OVER]
@@ -352,9 +352,9 @@ def _baseline(axes: list[str], values: list[np.ndarray], given: Any, sweep: str)
     if len(axes) != 1:
         if given is not BY_NAME:
             raise ValueError(
-                f"`baseline` is {given!r}, a value on one axis, but {sweep} has the axes "
-                f"{', '.join(axes) or '(none)'}; expected exactly one axis. Keep the axis of the baseline, and select "
-                "one value of every other axis first, such as found.sel(rate=0.1)"
+                f"`baseline` is {given!r}, but {sweep} has the axes {', '.join(axes) or '(none)'}; expected exactly "
+                "one axis besides seed and draw, because `baseline` is a value of that axis. Keep the axis of the "
+                "baseline, and select one value of every other axis first, such as found.sel(rate=0.1)"
             )
         return [], "There is no baseline, because the sweep has several axes." if axes else ""
     (axis,), (found,) = axes, values

@@ -180,12 +180,14 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
         )
     _expect(type(content["format"]) is int, "format", "an integer", content)
     for name in ("identity", "dims", "coords", "outputs", "attrs"):
-        named = isinstance(content[name], dict) and all(map(_printable, content[name]))
-        _expect(named, name, "names with values", content)
+        _expect(isinstance(content[name], dict), name, "a JSON object", content)
+        odd = next((each for each in content[name] if not _printable(each)), None)
+        _expect(odd is None, name, f"names that can be printed, but one name is {odd!r:.40}", content)
     for name in ("identity", "coords"):
-        _expect(all(map(_printable, content[name].values())), name, "names with text values", content)
+        for key, value in content[name].items():
+            _expect(_printable(value), key, f"a printable text, like every value of {name!r}", content[name])
     dims, coords = content["dims"], content["coords"]
-    _expect(bool(dims) and all(map(_count, dims.values())), "dims", "names with sizes of at least 1", content)
+    _expect(bool(dims) and all(map(_count, dims.values())), "dims", "one or more sizes of at least 1", content)
     _expect(math.prod(dims.values()) < 2**63, "dims", "fewer than 2**63 runs", content)
     _expect(_count(content["chunk"]) and content["chunk"] < 2**31, "chunk", "1 to 2**31 - 1 runs", content)
     outputs = {name: _variable(name, value) for name, value in content["outputs"].items()}
@@ -199,13 +201,26 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
         )
     sizes = dict(dims)
     for name, output in outputs.items():
-        clash = name in dims or not dims.keys().isdisjoint(output.dims)
-        expected = f"no name of an axis ({', '.join(dims)[:80]}) for the output {name[:40]!r} or its dimensions"
-        _expect(not clash, "outputs", expected, content)
+        clash = next((dim for dim in (name, *output.dims) if dim in dims), None)
+        expected = (
+            f"other names than those of the axes, but the output {name[:40]!r} or one of its dimensions has the name "
+            f"of the axis {clash!r:.40}"
+        )
+        _expect(clash is None, "outputs", expected, content)
         for dim, size in zip(output.dims, output.shape, strict=True):
-            _expect(sizes.setdefault(dim, size) == size, "outputs", "one size per dimension", content)
-    _expect(set(coords.values()) <= sizes.keys(), "coords", "dimensions of the sweep or of its outputs", content)
-    _expect(set(coords.values()) >= dims.keys(), "coords", "a coordinate for each dimension of the grid", content)
+            if sizes.setdefault(dim, size) != size:
+                raise DamagedError(
+                    f"the manifest is damaged: the dimension {dim[:40]!r} has size {size} in output {name[:40]!r}; "
+                    f"expected {sizes[dim]}, its size in another output"
+                )
+    for dim in coords.values():
+        if dim not in sizes:
+            raise DamagedError(
+                f"the manifest is damaged: its entry 'coords' has a coordinate along {dim[:40]!r}; expected a "
+                f"dimension of the sweep or of its outputs ({', '.join(sizes)[:80]})"
+            )
+    expected = f"a coordinate for each dimension of the grid ({', '.join(dims)[:80]})"
+    _expect(set(coords.values()) >= dims.keys(), "coords", expected, content)
     lane = sum(output.nbytes for output in outputs.values())
     _expect(lane * math.prod(dims.values()) < 2**63, "outputs", "fewer than 2**63 bytes", content)
     return {name: content[name] for name in Manifest.__dataclass_fields__} | {"outputs": outputs}
@@ -224,7 +239,7 @@ def _variable(name: str, value: Any) -> Variable:
         or len(set(value["dims"])) != len(value["dims"])
     ):
         raise DamagedError(
-            f"the manifest is damaged: its entry for output {name[:40]!r} is {str(value)[:80]}; expected valid dims, "
+            f"the manifest is damaged: its entry for output {name[:40]!r} is {_short(value)}; expected valid dims, "
             "shape and dtype"
         )
     return Variable(tuple(value["dims"]), tuple(value["shape"]), value["dtype"])
@@ -251,5 +266,10 @@ def _count(value: Any, least: int = 1) -> bool:
 def _expect(right: bool, name: str, expected: str, content: Mapping[str, Any]) -> None:
     if not right:
         raise DamagedError(
-            f"the manifest is damaged: its entry {name!r} is {str(content[name])[:80]!r}; expected {expected}"
+            f"the manifest is damaged: its entry {name[:40]!r} is {_short(content[name])}; expected {expected}"
         )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"

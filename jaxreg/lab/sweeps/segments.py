@@ -95,7 +95,7 @@ def advance(run: Callable[..., Any], state: Structure) -> Callable[..., dict[str
 def _arrays(state: Any) -> list[Any]:
     arrays = [leaf for leaf in jax.tree.leaves(state) if _is_array(leaf)]
     if not arrays:
-        raise TypeError(f"`begin` must return a tree of arrays, got {state!r}")
+        raise TypeError(f"`begin` returns {state!r}, which has no arrays; expected a tree with at least one array")
     return arrays
 
 

@@ -168,7 +168,8 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
         return structures[0]
     if part.size != np.prod(shape):
         raise ValueError(
-            f"the dataset has {int(np.prod(shape))} of the {part.size} runs of the sweep; expected all runs, because "
-            f"the outputs of this sweep have several structures. Pass the whole dataset. {instead}"
+            f"the dataset has {int(np.prod(shape))} of the {part.size} runs of the sweep; expected all runs. The "
+            "structure of the outputs may differ from run to run, and only the place of a run among all runs tells its "
+            f"structure. Pass the whole dataset. {instead}"
         )
     return structures[part[np.ravel_multi_index(index, shape)]]

@@ -128,6 +128,11 @@ class Dates:
         inputs = ", ".join(["the days since 1970", *(names[part] for part in self.parts)])
         return f"dates{_ORDERS[self.order]}. The inputs are {inputs}"
 
+    @property
+    def forms(self) -> str:
+        """Ways to write a date with numbers that this column type reads, as the end of a message."""
+        return f"{_ORDERS[self.order]}, or as year-month-day"
+
     def numbers(self, words: Sequence[str], decimal: str | None = None) -> np.ndarray:
         """Convert cells to days since the start of 1970. Cells that are not dates become NaN."""
         return np.array([days(word, self.order) for word in words])

@@ -95,8 +95,10 @@ class Column:
         stray = np.isnan(cells.numbers) & ~cells.marks & (known < 0)
         if stray.any() and not self.categories:
             row = int(np.flatnonzero(np.isin(cells.codes, np.flatnonzero(stray)))[0])
+            forms = self.reading.forms if isinstance(self.reading, Dates) else ""
             raise ValueError(
-                f"row {row + 1}, column {self.name!r} is {values[row]!r}; expected {_one(self.reading)} as in training"
+                f"row {row + 1}, column {self.name!r} is {values[row]!r}; expected {_one(self.reading)} as in "
+                f"training{forms}"
             )
         blank = np.append(cells.marks, True)[cells.codes]
         unknown = np.append(stray, False)[cells.codes]

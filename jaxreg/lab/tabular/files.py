@@ -150,7 +150,10 @@ def _infinite(
             continue
         if (beyond := np.flatnonzero(np.abs(values) > LARGEST)).size:
             number = values[beyond[0]]
-            yield f"row {beyond[0] + 1}, column {column!r} of {name} is {number:g}; expected a finite number"
+            yield (
+                f"row {beyond[0] + 1}, column {column!r} of {name} is {number:g}; expected a number between "
+                f"{-LARGEST:g} and {LARGEST:g}"
+            )
 
 
 def _parquet(raw: bytes, name: str, wanted: Mapping[str, bool] | None, without: Collection[str]) -> Columns:

@@ -52,7 +52,7 @@ def group_codes(name: str, values: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: If a cell is blank, all cells are equal, or no two cells are equal.
     """
-    given = f"column {name!r}, given by {argument('groups')},"
+    given = f"{argument('groups')} names the column {name!r}, which"
     blank = np.array([cell is None for cell in values]) if values.dtype == object else np.isnan(values)
     if blank.any():
         row = int(np.flatnonzero(blank)[0]) + 1
@@ -83,7 +83,7 @@ def moments(name: str, values: np.ndarray, decimal: str | None = None) -> np.nda
     if np.isnan(numbers).any():
         row = int(np.flatnonzero(np.isnan(numbers))[0])
         raise ValueError(
-            f"row {row + 1}, column {name!r}, given by {argument('time')}, is {values[row]!r}; expected a number, a "
-            "date or a time"
+            f"{argument('time')} names the column {name!r}, but row {row + 1} of this column is {values[row]!r}; "
+            "expected a number, a date or a time"
         )
     return numbers

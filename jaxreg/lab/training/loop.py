@@ -160,8 +160,8 @@ def advance(
     Args:
         problem: Problem that was passed to `begin`. Its number of epochs is ignored. A learning-rate schedule of the
             recipe continues from call to call, because the state counts the optimiser steps.
-        recipe: Recipe with the optimiser and the rules of the recipe that was passed to `begin`. The strengths, the
-            limits and the learning rate may have other values.
+        recipe: Recipe with the same optimiser and the same rules as the recipe that was passed to `begin`. Its
+            strengths, its limits and its learning rate may be different.
         key: Key that was passed to `begin`.
         state: State after `trained` epochs.
         trained: Number of epochs so far.

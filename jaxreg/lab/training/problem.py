@@ -80,8 +80,8 @@ class Problem:
             )
         if "test" not in self.data.parts():
             raise ValueError(
-                "Problem: the data has no test rows. Pass x_test and y_test. Or, to test on the training rows, pass "
-                "w_test instead: one weight per training row"
+                "Problem: the data has no test rows. Pass x_test and y_test. Or pass w_test, with one weight per "
+                "training row: the test then uses the training rows with these weights"
             )
         weights = self.data.weights()
         for part, (x, y) in self.data.parts().items():
@@ -92,7 +92,10 @@ class Problem:
                 )
             w = weights[part]
             if w is not None and w.shape != y.shape[:2]:
-                raise ValueError(f"Problem: w_{part} has shape {w.shape}; expected {y.shape[:2]}, one number per row")
+                raise ValueError(
+                    f"Problem: w_{part} has shape {w.shape}; expected (draws, rows), here {y.shape[:2]}: one weight "
+                    "per row"
+                )
             for name, array in ((f"x_{part}", x), (f"y_{part}", y), (f"w_{part}", w)):
                 if array is None or not known(array):
                     continue

@@ -161,8 +161,8 @@ def test_what_is_no_path_is_refused(ax):
         "expected a one-dimensional coordinate 'strength'": good.drop_vars("strength"),
         r"dimension 'epoch' with 3 entries.*Select one entry, e\.g\. \.isel\(epoch=-1\)": good.expand_dims(epoch=3),
         r"several methods, \['L1', 'L2'\]": mixed,
-        "each 'strength' only once": path(3, strength=[0.1, 0.1]),
-        "each 'strength' only once.*": path(3, strength=[np.nan, 0.0, 0.1]),
+        r"'strength' are \[0\.1, 0\.1\]; expected different numbers": path(3, strength=[0.1, 0.1]),
+        r"\[nan, 0\.0, 0\.1\]; .*\.isel\(recipe=\[0, 2\]\)": path(3, strength=[np.nan, 0.0, 0.1]),
         "at least 0": path(3, strength=[-1.0, 0.1]),
         r"\[nan, 0.1\]; expected finite numbers, at least 0": own([np.nan, 0.1], dim="strength"),
     }

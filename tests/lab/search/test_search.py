@@ -129,7 +129,7 @@ def test_the_loss_of_two_classes_is_the_cross_entropy():
 def test_weights_and_metrics_of_all_rows_are_refused():
     x, y = np.zeros((1, 4, 2), np.float32), np.zeros((1, 4), np.float32)
     data = Data(x, y, x, y, w_train=np.ones((1, 3)))
-    with pytest.raises(ValueError, match=r"w_train has shape \(1, 3\); expected \(1, 4\)"):
+    with pytest.raises(ValueError, match=r"w_train has shape \(1, 3\); expected \(draws, rows\), here \(1, 4\)"):
         Problem(linen(MLP(hidden=4), (2,)), data, 1)
 
 

@@ -54,7 +54,7 @@ def test_a_strength_with_a_diverged_lane_is_named_and_not_chosen():
     found = selection.one_standard_error(values)
     assert found.diverged == ("recipe=L2(0.001), draw=2, seed=1",)
     assert (found.strength, found.best) == (0.01, 0.01)
-    with pytest.raises(ValueError, match=r"every strength has a run .* Such runs are: recipe="):
+    with pytest.raises(ValueError, match=r"every strength has a run .* for example recipe="):
         selection.one_standard_error(values * np.nan)
 
 

@@ -60,10 +60,13 @@ def test_a_table_of_neighbours_is_pointed_at_unless_a_column_tells(tmp_path):
     [
         ({"groups": "whom"}, "`groups` names 'whom'; did you mean 'who'?"),
         ({"groups": "y"}, "`groups` names the target, 'y'"),
-        ({"groups": "x"}, "column 'x', given by `groups`, has a different value in each row"),
-        ({"time": "who"}, "row 1, column 'who', given by `time`, is 'A'; expected a number, a date or a time"),
-        ({"groups": "hole"}, "column 'hole', given by `groups`, is blank in row 4"),
-        ({"time": "hole"}, "row 4, column 'hole', given by `time`, is"),
+        ({"groups": "x"}, "`groups` names the column 'x', which has a different value in each row"),
+        (
+            {"time": "who"},
+            "`time` names the column 'who', but row 1 of this column is 'A'; expected a number, a date or a time",
+        ),
+        ({"groups": "hole"}, "`groups` names the column 'hole', which is blank in row 4"),
+        ({"time": "hole"}, "`time` names the column 'hole', but row 4 of this column is"),
     ],
 )
 def test_columns_that_tell_nothing_are_refused(options, sentence, tmp_path):

@@ -319,7 +319,7 @@ def test_bounds_for_each_weight_may_lie_elsewhere_than_the_weights():
 
 def test_an_array_of_limits_is_one_a_group_and_a_list_is_refused():
     w = weights((6, 2))
-    with pytest.raises(TypeError, match="expected a number above 0, or a JAX or NumPy array of such"):
+    with pytest.raises(TypeError, match=r"expected a number above 0\. For several numbers, pass a JAX or NumPy array"):
         jr.MaxRMS([0.5, 9.0])
     ends = jr.MaxRMS(np.array([0.5, 9.0]))(jnp.asarray(w))
     np.testing.assert_allclose(ends, w * [0.5 / np.sqrt(np.mean(w[:, 0] ** 2)), 1], rtol=1e-5)
@@ -449,7 +449,7 @@ def test_any_weights_at_all(name):
         (
             lambda: jr.HalfSpace([1.0, 2.0], 0.0),
             TypeError,
-            r"normal is the list \[1.0, 2.0\]; .* array of such",
+            r"normal is the list \[1.0, 2.0\]; .* pass a JAX or NumPy array",
         ),
         (lambda: jr.HalfSpace(np.ones(3), 0.0)(jnp.ones((2, 3))), ValueError, r"shape \(3,\) .* expected shape \(2,\)"),
         (lambda: jr.Affine(np.ones(3), 0.0), ValueError, r"coefficients have shape \(3,\).* use Hyperplane"),

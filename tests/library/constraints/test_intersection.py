@@ -45,7 +45,7 @@ def test_the_readers_case_takes_400_weights():
     both = jax.jit(jr.Intersection(jr.UnitNorm(), jr.Box(0.0, 0.05)))
     with pytest.raises(
         ValueError,
-        match=r"at least 1, .* its 399 weights to magnitudes of at most 0\.05\. .* an axis with at least 400 weights",
+        match=r"at least 1, .* 399 weights within .* at most 0\.998749\. .* an axis with at least 400 weights",
     ):
         both(jnp.ones((399, 2)))
     np.testing.assert_allclose(both(-jnp.ones((400, 2))), 0.05, rtol=1e-4)
@@ -181,7 +181,7 @@ def test_a_box_section_is_where_scipy_finds_it_in_every_dtype_and_for_many_offse
         for before, after in zip(np.asarray(narrow, float).T, end.T, strict=True):
             expected = solved(before, [(-0.25, high)] * 7, rules, np.zeros(7))
             np.testing.assert_allclose(after, expected, atol=1e-5 + 2 * precision)
-    with pytest.raises(ValueError, match=r"a weighted sum is 9; expected a number between -2\.5625 and 3\.625"):
+    with pytest.raises(ValueError, match=r"offset of Hyperplane, is 9; expected a number between -2\.5625 and 3\.625"):
         jr.Intersection(jr.Hyperplane(normal, 9.0), jr.Box(-0.25, 0.5))(x)
 
 
@@ -208,6 +208,14 @@ def test_equal_weights_get_zero_mean_and_unit_norm_and_a_norm_that_the_sum_leave
         match=r"a group is limited to 1; expected a limit of at least 1\.5, .* 4 weights must have magnitude 3",
     ):
         jr.Intersection(jr.SumTo(3.0), jr.MaxNorm(1.0))(np.ones(4, np.float32))
+
+
+def test_a_sum_is_compared_with_the_limit_of_its_own_group():
+    sums, limits = np.float32([[10, 0]]), np.float32([[100, 1]])
+    end = jr.Intersection(jr.SumTo(sums), jr.MaxNorm(limits))(jnp.ones((4, 2)))
+    np.testing.assert_allclose(end, [[2.5, 0]] * 4, atol=1e-6)  # the nearest point of each column by Pythagoras
+    with pytest.raises(ValueError, match=r"limited to 1; expected a limit of at least 1\.5, .* have magnitude 3"):
+        jr.Intersection(jr.SumTo(np.float32([[10, 3]])), jr.MaxNorm(limits))(jnp.ones((4, 2)))
 
 
 def test_closed_forms_of_a_cone_with_a_ball_and_of_bounds_with_bounds():
@@ -447,6 +455,18 @@ def test_closed_forms_end_in_every_set(parts, dtype):
             ValueError,
             "a group is limited to 1; expected a limit of at least 2, because 4 weights within the bounds",
         ),
+        (
+            lambda: jr.Intersection(jr.MaxNorm(np.array([9.0, 5.0])), jr.Box(np.array([[1, 3]]), 9))(jnp.ones((4, 2))),
+            ValueError,
+            "a group is limited to 5; expected a limit of at least 6",
+        ),
+        (
+            lambda: jr.Intersection(jr.MinMaxNorm(np.array([9.0, 5.0]), 20), jr.Box(0, np.array([[5, 2]])))(
+                jnp.ones((4, 2))
+            ),
+            ValueError,
+            "a group must be at least 5, but 4 weights within the bounds have a norm of at most 4",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(make, error, words):
@@ -522,7 +542,7 @@ def test_axes_as_a_list_and_narrow_equations_that_agree_are_taken():
 
 @pytest.mark.parametrize("rule", [jr.keras.UnitNorm(), jr.keras.MinMaxNorm(0.5, 1.0)])
 def test_rules_of_keras_that_are_not_convex_are_refused(rule):
-    with pytest.raises(TypeError, match=r"is not convex\. The only allowed parts .* are jaxreg\.UnitNorm"):
+    with pytest.raises(TypeError, match=r"is not convex\. Of the constraints .* only jaxreg\.UnitNorm"):
         jr.Intersection(rule, jr.Box(0.0, 0.5))
 
 

@@ -89,7 +89,7 @@ def test_limits_of_other_rules_stacks_and_schedules():
         (network(), {"conv/kernel": jr.SpectralNorm(1.0)}, "no rule limits the norm of hidden/kernel"),
         (network(), jr.NonNeg(), "no rule limits the norm of conv/kernel"),
         (network(), jr.MinMaxNorm(0.5, 1.0, rate=0.5), "no rule limits the norm of conv/kernel"),
-        ({**network(), "norm": {"scale": jnp.ones(2)}}, jr.SpectralNorm(1.0), "norm/scale is of the kind <others>"),
+        ({**network(), "norm": {"scale": jnp.ones(2)}}, jr.SpectralNorm(1.0), "norm/scale is not a kernel or bias"),
     ],
 )
 def test_networks_without_a_bound_are_refused(params, rules, says):

@@ -252,7 +252,7 @@ def test_a_rule_in_another_shape_is_a_penalty_too_and_sees_all_its_weights():
     np.testing.assert_allclose(jr.penalty(HEADS, {"query/kernel": lasso}), expected, rtol=1e-6)
     np.testing.assert_allclose(lasso.prox(HEADS["query"]["kernel"], 99.0), 0)
     for shape, words in [
-        ((4, -1), "expected a shape with 30 entries"),
+        ((4, -1), "expected lengths whose product is 30"),
         ((-1, -1), "one of which may be -1"),
         (5, "a tuple of positive lengths"),
     ]:

@@ -81,6 +81,11 @@ def test_thresholds_are_lanes():
         (lambda: jr.qk_clip({"query": "keys"}).init(PARAMS), "no parameter 'keys'; expected one of key, query, value"),
         (lambda: stepped(PARAMS, GRADS, jnp.ones(5)), r"shape \(5,\), and the weights \(5, 3, 4\)"),
         (lambda: stepped(PARAMS, GRADS, jnp.ones((2, 3))), r"shape \(2, 3\)"),
+        (
+            lambda: stepped(PARAMS, GRADS, jnp.ones(3), axis=-4),
+            r"axis is -4.* \(5, 3, 4\); expected one of their axes",
+        ),
+        (lambda: stepped(PARAMS, GRADS, jnp.ones((5, 5)), axis=-3), "their axes after the axis of the layers"),
         (lambda: jr.qk_clip({"query": "key"}).update(GRADS, None, PARAMS), "got no logits for 'query'"),
         (lambda: jr.qk_clip({"query": "key"}).update(GRADS, None), "got no params"),
     ],
