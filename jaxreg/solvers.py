@@ -114,10 +114,11 @@ def solve(
         tolerance: Largest gap at which the method stops, or largest residual if the gap is infinite. At least 0: a
             float or an array.
         max_steps: Maximum number of steps, rounded up to a multiple of 10.
-        floor: Lower bound of the loss over all weights. To compute the gap, the method needs an upper bound on the
-            penalties at the minimum of loss + penalties. This upper bound is the current loss + penalties, minus
-            `floor`. So a higher floor makes the gap smaller, and the method stops earlier. The best floor is the
-            smallest loss without rules, such as that of least squares in a regression.
+        floor: Lower bound of the loss over all weights. At the minimum of loss + penalties, the loss is at least
+            `floor`, and loss + penalties is at most its current value. So the penalties at the minimum are at most this
+            value minus `floor`. The gap is computed with this bound. A higher floor makes the gap smaller, and the
+            method stops earlier. The best floor is the smallest loss without rules, such as that of least squares in a
+            regression.
 
     Returns:
         A `Solution`. If `converged` is False, the method stopped after `max_steps` steps or at a NaN.

@@ -52,12 +52,12 @@ class Intersection(Constraint):
     algorithm, with momentum if there are two sets. The last constraint then holds exactly. The others hold only as far
     as the algorithm has converged. `jaxreg.violation` returns the remaining distance.
 
-    For the combinations in the list, the derivative is that of the exact projection. It is tangent to a set without
-    interior, such as a sphere. For other combinations, the derivative is computed through the rounds of the algorithm,
-    so it is approximate like the result. If an array in the set has a weight exactly at its bound, the projection is
-    not differentiable there. With bounds alone, or bounds with limits on norms, the derivative is then computed as if
-    the weight were strictly between its bounds. In other combinations, the weight may count as fixed at its bound
-    instead.
+    For the combinations in the list, the derivative is that of the exact projection. If a set has no interior, such as
+    a sphere, this derivative maps each direction to one that is tangent to the set. For other combinations, the
+    derivative is computed through the rounds of the algorithm, so it is approximate like the result. If an array in the
+    set has a weight exactly at its bound, the projection is not differentiable there. With bounds alone, or bounds with
+    limits on norms, the derivative is then computed as if the weight were strictly between its bounds. In other
+    combinations, the weight may count as fixed at its bound instead.
 
     Args:
         *parts: Constraints, or functions that project onto a convex set. If a part is an intersection, its own parts
@@ -239,11 +239,11 @@ class Intersection(Constraint):
             if not facts(part).convex:
                 name = public_name(type(innermost(part))).removeprefix("jaxreg.constraints.")
                 allowed = (
-                    "It can be combined only with NonNeg, and with one L1Ball, MaxNorm, MaxRMS or Simplex whose groups "
-                    f"of weights consist of whole groups of {name}"
+                    "It allows only these other parts: NonNeg, and one L1Ball, MaxNorm, MaxRMS or Simplex. Each group "
+                    f"of weights of the latter must consist of one or more whole groups of {name}"
                     if facts(part).cone
-                    else "It can be combined only with limits on the norms of the same groups of weights, and with "
-                    "either bounds such as NonNeg or one SumTo of these groups"
+                    else "It allows only these other parts: limits on the norms of the same groups of weights, bounds "
+                    "such as NonNeg, and one SumTo of the same groups. Bounds and a SumTo exclude each other"
                     if facts(part).shell
                     else "Of the constraints that are not convex, an Intersection accepts only jaxreg.UnitNorm, "
                     "jaxreg.MinMaxNorm, jaxreg.Sparse and jaxreg.NMSparse, and not those of jaxreg.keras"

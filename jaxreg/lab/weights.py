@@ -161,11 +161,12 @@ def from_keras(like: Tree, arrays: Arrays) -> Tree:
         if name in found:
             raise ValueError(f"two weights match {name}; expected only one. Remove {path} or the other weight")
         found[name] = array
-    advice = "Give each layer of your model the name of the same layer in the Keras model"
+    advice = "Give each layer of your model the name that it has in the Keras model of `arrays`"
     if _cells(places):
         advice += (
-            ". In Flax Linen name the cell, not the nn.RNN around it: nn.RNN(nn.OptimizedLSTMCell(5, name='lstm')). In "
-            "Flax NNX the name is the attribute that holds the nnx.RNN"
+            ". In Flax Linen, give this name to the cell, not to the nn.RNN around it: "
+            "nn.RNN(nn.OptimizedLSTMCell(5, name='lstm')). In Flax NNX, the name is the attribute that holds the "
+            "nnx.RNN"
         )
     if wanted and all(path.endswith(_MOVING) for path in wanted):
         if not all(path.endswith(_MOVING) for path in found):

@@ -89,7 +89,10 @@ class Table:
         """Return the warnings below the table, about ambiguous weights and about weights without a rule."""
         doubtful = [f"{row.path} ({row.doubt})" for row in self.rows if row.doubt]
         passed_over = [row.path for row in self.rows if row.passed_over]
-        advice = ". If the axes above are right, use their paths as patterns, and pass axis if the rule takes it"
+        advice = (
+            ". For each of these weights, use its path as the pattern, and pass the right axis, if the rule takes an "
+            "axis"
+        )
         lines = [("Ambiguous weights: ", doubtful, advice)]
         lines += [("Weights with two or more axes, but without a rule: ", passed_over, "")]
         return [start + _some(list(dict.fromkeys(items))) + end for start, items, end in lines if items]

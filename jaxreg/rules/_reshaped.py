@@ -85,9 +85,9 @@ class Reshaped(Facts):
     def exact_rule(self) -> Any:
         """Return a `Reshaped` that moves weights exactly to the nearest point of the wrapped constraint's set.
 
-        With a `rate` below 1, the wrapped constraint moves weights only part of the way to its set. A constraint of
-        `jaxreg.keras` adds a small constant ε to each norm by which it divides. The new wrapped constraint does
-        neither.
+        Some constraints do not reach this point. A constraint with a `rate` below 1 moves weights only part of the way.
+        A constraint of `jaxreg.keras` adds a small constant ε to each norm by which it divides. The result wraps the
+        same constraint with rate 1 and without ε.
         """
         return Reshaped(facts(self.rule).exact_rule(), self.shape)
 

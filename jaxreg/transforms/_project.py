@@ -17,8 +17,8 @@ def project(rules: ConstraintRules, every: int = 1) -> optax.GradientTransformat
     Put the transformation last in the chain, after the learning rate. It projects `params + updates` and returns the
     update from `params` to the projection. Initial weights are not projected. To project them, use `jaxreg.projected`.
 
-    Because of rounding, the weights that `optax.apply_updates` returns can differ from the projection by a rounding
-    error. They still satisfy bounds and upper limits on a norm.
+    The weights that `optax.apply_updates` returns can differ from the projection by a rounding error. The direction of
+    this error is chosen so that bounds and upper limits on a norm still hold.
 
     Args:
         rules: Dict from path pattern to constraint, or one constraint for all kernels. Limits are floats, arrays or

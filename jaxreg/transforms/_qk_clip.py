@@ -104,7 +104,7 @@ def qk_clip(
 
 def _scaled(path: str, w: jax.Array, shares: jax.Array, axis: int) -> jax.Array:
     if -axis + max(shares.ndim - 1, 0) > w.ndim:
-        layers = " after the axis of the layers" if shares.ndim > 1 else ""
+        layers = ", except the first, along which the layers are stacked" if shares.ndim > 1 else ""
         raise ValueError(
             f"jaxreg.qk_clip: axis is {axis}, and the weights {path!r} have shape {w.shape}; expected one of their "
             f"axes{layers}"

@@ -371,11 +371,11 @@ def test_a_name_at_the_rnn_instead_of_the_cell_is_refused_with_its_place(cell, m
 
     x, _, theirs = keras_figures(cell)
     like = jax.eval_shape(Net().init, jax.random.key(0), x)["params"]
-    with pytest.raises(ValueError, match=r"Give each layer .* in the Keras model.* name the cell, not the nn.RNN"):
+    with pytest.raises(ValueError, match=r"Give each layer .* in the Keras model.* to the cell, not to the nn.RNN"):
         weights.from_keras(like, theirs)
     with pytest.raises(
         ValueError,
-        match=r"Missing in `arrays`: output/bias\. Not in `like`: sequential/other/bias\. .* layer in the Keras model$",
+        match=r"Missing in `arrays`: output/bias\. Not in `like`: sequential/other/bias\. .* Keras model of `arrays`$",
     ):
         weights.from_keras({"output": {"bias": np.zeros(2)}}, {"sequential/other/bias": np.zeros(2)})
 

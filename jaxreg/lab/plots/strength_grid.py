@@ -56,8 +56,8 @@ def heat_map(
     ax = axes(ax)
     if not {x, y} <= set(values.dims):
         raise ValueError(
-            f"heat_map: the values have the dimensions {values.dims}; expected both {x!r} and {y!r}. Name two "
-            "of the dimensions of the values as x and y"
+            f"heat_map: x is {x!r} and y is {y!r}; expected the names of two of the dimensions "
+            f"{values.dims} of the values"
         )
     cells = as_lanes(values, y, x)
     dead = (~np.isfinite(cells)).sum(axis=0)

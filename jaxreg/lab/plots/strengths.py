@@ -97,8 +97,8 @@ def strength_path(
             differ only before the first underscore, the legend shows the words before it, such as "train" and "val" for
             `train_loss` and `val_loss`. Otherwise, it shows "train" and "test".
         name: Name of the method in the legend.
-        chosen: Value of the coordinate to mark with a vertical line. To mark the baseline, pass 0, or infinity on an
-            axis of limits.
+        chosen: Value of the coordinate to mark with a vertical line. To mark the baseline, pass 0. If the
+            coordinate holds limits, such as the largest norm of `MaxNorm`, pass infinity instead.
         colours: Colours of the training and the test curve. By default, both curves have the next unused colour.
         xlabel: Label of the horizontal axis; made from `x` if empty.
         ylabel: Label of the vertical axis; made from the name of the values if empty.
@@ -167,8 +167,8 @@ def sparsity_path(
         zeros: Shares between 0 and 1, one number per run. The array has the coordinate that `x` names, along one
             dimension. Repeated runs lie along `draw` and `seed`. Either of these two dimensions may be missing.
         name: Name of the weights or the method in the legend.
-        chosen: Value of the coordinate to mark with a vertical line. To mark the baseline, pass 0, or infinity on an
-            axis of limits.
+        chosen: Value of the coordinate to mark with a vertical line. To mark the baseline, pass 0. If the
+            coordinate holds limits, such as the largest norm of `MaxNorm`, pass infinity instead.
         colour: Colour of the line and its band; the next unused colour if empty.
         x: Name of the coordinate on the horizontal axis.
 
@@ -257,7 +257,7 @@ def mark(ax: Axes, path: StrengthPath, chosen: float) -> Axes:
     Args:
         ax: Axes to plot into.
         path: StrengthPath that was plotted.
-        chosen: Strength of `path` to mark. The strength of a baseline is 0, or infinity on an axis of limits.
+        chosen: Strength of `path` to mark. The strength of a baseline is 0. For limits, it is infinity.
 
     Returns:
         The same axes.

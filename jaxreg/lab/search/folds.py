@@ -126,7 +126,7 @@ class PaddedRows(NamedTuple):
 class Split(NamedTuple):
     """Repeat, test fold and validation fold of a training run. Both folds are left out of the training.
 
-    If the two folds are equal, only one fold is left out. A fold of -1 means that no fold is left out.
+    If a run leaves out a single fold, both indices are that of this fold. If a run is trained on all rows, both are -1.
     """
 
     repeat: Any

@@ -55,9 +55,10 @@ class Search:
         plan: Methods, folds, repeats and epochs.
         setting: Static settings of the training runs with the first network architecture.
         tried: All candidates. A candidate is a method with a strength, for one network architecture.
-        parts: The splits of the cross-validation. Each split names the test fold and the validation fold that a
-            training run leaves out. If both are the same fold, only one is left out. A fold of -1 means that none is
-            left out.
+        parts: The splits of the cross-validation. Each split holds the indices of the test fold and the validation
+            fold, which a training run leaves out. If a run leaves out a single fold, both indices are that of this
+            fold. If a run is trained on all rows, both are -1. After a search with `time`, a run also leaves out all
+            folds after the test fold.
         lanes: Results of all training runs: name of a result -> array. The first two axes of each array are the
             candidates in `tried` and the splits in `parts`. Learning curves, such as `test_loss`, have a third axis:
             the recorded epochs. `diverged_at` has one number per run: -1, or the epoch at which the run diverged.
@@ -147,8 +148,9 @@ class Search:
         value counts as none of the known values.
 
         In a column of numbers or dates, an unexpected missing cell is replaced by the median of the training cells. A
-        text such as "n/a" counts as a missing cell. Any other word raises a `ValueError` if the column held no words in
-        training. If the column held some words in training, an unknown word is replaced by the median too.
+        text such as "n/a" counts as a missing cell. In training, such a column may also have contained words, such as
+        "unlimited". Any other word is then replaced by the median too. If the column contained no words in training, a
+        word raises a `ValueError`.
 
         Args:
             frame: Data frame with all columns that the model uses.
@@ -158,7 +160,7 @@ class Search:
 
         Raises:
             ValueError: If the search was run on arrays, or `frame` lacks a column. Also if a column of numbers or dates
-                contains a word, but held no words in training.
+                contains a word, but contained no words in training.
         """
         if self.model is None:
             raise ValueError(
@@ -178,7 +180,7 @@ class Search:
 
         Raises:
             ValueError: If the search was run on arrays or on a numeric target, or `frame` lacks a column. Also if a
-                column of numbers or dates contains a word, but held no words in training.
+                column of numbers or dates contains a word, but contained no words in training.
         """
         if self.model is None or not self.model.classes:
             raise ValueError(
@@ -254,10 +256,10 @@ def search(
             chosen if its score is higher than that of the networks, or if its score is equal and its loss is lower.
         budget: Time limit: a number of seconds, or text such as "60s", "5m" or "1h". The search makes as many repeats
             as the limit allows. If one repeat would take too long, the search omits the second network architecture
-            (see `Plan`), then also some candidates and epochs. With `plan` or `store`, the limit also decides the
-            number of repeats. But then, the search can omit only the second network architecture, and no other
-            candidates or epochs. A limit that is much too short for the shortest possible search usually raises a
-            `ValueError`.
+            (see `Plan`), then also some candidates and epochs. If `plan` or `store` is given, the limit still decides
+            the number of repeats. But to save more time, the search can then omit only the second network architecture.
+            It keeps all other candidates and all epochs. A limit that is much too short for the shortest possible
+            search usually raises a `ValueError`.
         blocks: Blocks of inputs whose importance is measured for `Search.details`, such as the inputs of one column.
             Each block is a list of indices. With None, `Search.details` is None. Only for arrays.
         clock: Time limit that the command `jaxreg search` passes. In Python, pass `budget` instead.

@@ -247,11 +247,11 @@ def errors_needed(search: Search) -> float:
 def repeats_needed(search: Search) -> float:
     """Return the number of repeats of the cross-validation that would make the reduction of the loss significant.
 
-    The reduction is that of the search, compared with no regulariser. Its mean and its spread over the outer folds are
-    assumed to stay the same. The result is always above the number of repeats in `search`, even if the reduction is
-    already significant. The result is infinity if 100 repeats (`MOST_REPEATS`) are not enough. All repeats use the same
-    rows, so even many repeats may not be enough. If later rows are predicted from earlier rows, all repeats would have
-    the same folds, and the result is infinity.
+    The reduction is the loss without a regulariser minus the loss of the networks that the search chooses. Its mean and
+    its spread over the outer folds are assumed to stay the same. The result is always above the number of repeats in
+    `search`, even if the reduction is already significant. The result is infinity if 100 repeats (`MOST_REPEATS`) are
+    not enough. All repeats use the same rows, so even many repeats may not be enough. If later rows are predicted from
+    earlier rows, all repeats would have the same folds, and the result is infinity.
     """
     if is_forward(search.parts):
         return float("inf")
@@ -488,7 +488,7 @@ def rival_gain(search: Search, kind: str) -> Estimate:
 
 
 def gain_with_equal_rows(search: Search, kind: str) -> Estimate:
-    """Return the score of another model minus the networks' score, on new rows that include copies of training rows.
+    """Return another model's score minus the networks' score, on new rows of which some equal training rows.
 
     The result is a weighted mean of two differences of scores: on rows with new inputs (`rival_gain`), and on training
     rows that occur several times (see `score_on_equal_rows`). The weight of the second difference is `equal_share`, the

@@ -54,8 +54,8 @@ def draws_for_probability(probability: float = 0.75, *, alpha: float = 0.05, pow
 
     Args:
         probability: Probability that the first method is better on a new draw. Pass the smallest probability that is
-            worth detecting. 0.5 would mean no difference. A probability p below 0.5 means that the first method is
-            worse, and needs as many draws as 1 - p.
+            worth detecting. 0.5 would mean no difference. A probability below 0.5 means that the first method is
+            worse. The result is the same for the probabilities p and 1 - p.
         alpha: Significance level of the one-sided test.
         power: Probability of detecting the difference if it exists.
 

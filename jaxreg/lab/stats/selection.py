@@ -159,14 +159,14 @@ def nested_choice(
     """Choose a strength for each draw on its validation data, and return the test results of the chosen strengths.
 
     The seeds of a draw are averaged before the choice. A strength with a diverged run in a draw is not chosen for this
-    draw. In a tie, the larger strength or the smaller limit is chosen. If the settings differ in more than their
-    strength or limit, the first of the tied settings is chosen.
+    draw. In a tie, the larger strength or the smaller limit is chosen.
 
     If the most frequent choice is the smallest or the largest strength of the grid, extend the grid at this end.
 
     To choose among combinations of settings, such as strengths and learning rates, first stack the dimensions of the
-    settings into one, in both arrays: `.stack(setting=["strength", "rate"])`. Do not stack repeated runs, because the
-    luckiest run would be chosen. Name a dimension of repeated runs `seed` or `draw`, or pass its name in `over`.
+    settings into one, in both arrays: `.stack(setting=["strength", "rate"])`. In a tie of such combinations, the first
+    one is chosen. Do not stack repeated runs, because the luckiest run would be chosen. Name a dimension of repeated
+    runs `seed` or `draw`, or pass its name in `over`.
 
     Args:
         validation: One number per run, with a coordinate `strength` along one dimension. A strength of NaN counts as 0.

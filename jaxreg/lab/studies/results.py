@@ -99,7 +99,8 @@ class StudyInfo:
         grid: Method whose strengths are plotted; empty for none.
         claims: Claims to test on the draws.
         source: Source of the published accuracies.
-        drawn_from: Rows that all draws are sampled from, such as "1,797 digits"; empty if each draw is new data.
+        drawn_from: Short description of the fixed rows from which all draws are sampled, such as "1,797 digits". The
+            report prints it. Empty if each draw is new data.
     """
 
     name: str

@@ -175,14 +175,14 @@ class Study(StudyInfo):
         published: Dict from the label of a recipe to its published accuracies on the training and the test rows of
             `data`.
         highlights: Labels of the most important recipes. The report plots the baseline and one other recipe: the
-            recommended one, or the first recipe in `highlights` if none is recommended. A table of the report compares
-            published and measured gains in accuracy over the baseline. It lists the recipes in `highlights` that have
-            published accuracies.
+            one that it recommends, or the first recipe in `highlights` if it recommends none. A table of the report
+            compares published and measured gains in accuracy over the baseline. It lists the recipes in `highlights`
+            that have published accuracies.
         grid: Name (`method`) of the arm whose results are plotted against its strengths. Empty for no such plot.
         claims: Claims to test on the draws.
         source: Source of the published accuracies.
-        drawn_from: Words for the rows from which all draws are sampled, such as "1,797 digits". Empty if each draw is
-            new data.
+        drawn_from: Short description of the fixed rows from which all draws are sampled, such as "1,797 digits". The
+            report prints it. Empty if each draw is new data.
 
     Raises:
         ValueError: If an argument has the wrong type. If two arms or two recipes have the same name, or two claims the

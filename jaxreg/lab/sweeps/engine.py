@@ -88,8 +88,9 @@ def sweep(
             called in this process, for one chunk at a time. It is not called for chunks that are read from the store.
         token: Version of the code that `run` calls outside of JAX, e.g. by `jax.pure_callback`. Needed if `run` calls
             such code and there is a store, because the store cannot detect changes of that code.
-        segments: Division of each run into segments, with a checkpoint of its state after each segment. `Segments`
-            takes a function for the state at the start of a run, and the number of segments.
+        segments: Division of each run into segments, with a checkpoint of its state after each segment:
+            ``Segments(begin, count)``. The function `begin` returns the state at the start of a run, and `count` is the
+            number of segments. See `Segments` for the arguments and the results that `run` then has.
         keep: Rule that keeps large outputs for some runs only: see `best`.
 
     Returns:

@@ -185,7 +185,7 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
         _expect(odd is None, name, f"names that can be printed, but one name is {odd!r:.40}", content)
     for name in ("identity", "coords"):
         for key, value in content[name].items():
-            _expect(_printable(value), key, f"a printable text, like every value of {name!r}", content[name])
+            _expect(_printable(value), key, "a printable text", content[name], f" in {name!r}")
     dims, coords = content["dims"], content["coords"]
     _expect(bool(dims) and all(map(_count, dims.values())), "dims", "one or more sizes of at least 1", content)
     _expect(math.prod(dims.values()) < 2**63, "dims", "fewer than 2**63 runs", content)
@@ -198,6 +198,7 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
             "keep",
             "a number of runs, the output to rank them by, and the outputs to keep",
             kept,
+            " in 'identity'",
         )
     sizes = dict(dims)
     for name, output in outputs.items():
@@ -263,10 +264,10 @@ def _count(value: Any, least: int = 1) -> bool:
     return type(value) is int and least <= value < 2**63
 
 
-def _expect(right: bool, name: str, expected: str, content: Mapping[str, Any]) -> None:
+def _expect(right: bool, name: str, expected: str, content: Mapping[str, Any], place: str = "") -> None:
     if not right:
         raise DamagedError(
-            f"the manifest is damaged: its entry {name[:40]!r} is {_short(content[name])}; expected {expected}"
+            f"the manifest is damaged: its entry {name[:40]!r}{place} is {_short(content[name])}; expected {expected}"
         )
 
 

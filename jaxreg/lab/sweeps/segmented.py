@@ -80,9 +80,9 @@ class SegmentedSweep:
             )
         if self.segments.halve is not None and len(design.boxes) > 1:
             raise ValueError(
-                f"the sweep needs {len(design.boxes)} compiled programs, but `halve` allows only one. On an axis, "
-                "None, each string and each value of choices(…) has a program of its own. Call `sweep` once for each "
-                "of them, or leave out `halve`"
+                f"the sweep needs {len(design.boxes)} compiled programs, but `halve` allows only one. Each string on "
+                "an axis, each value of choices(…) and the value None needs its own program. Call `sweep` once for "
+                "each of them, or leave out `halve`"
             )
         if path is not None:
             _check_free(path)

@@ -365,7 +365,7 @@ def difference(
         if first == second:
             continue
         if name == "program":
-            parts.append("the function, or data that it uses, is another one")
+            parts.append("the function that computes a run, or the data that this function uses, is different")
             continue
         if name == "grid":
             first, second = found.attrs.get("grid"), wanted.attrs.get("grid")

@@ -169,7 +169,7 @@ def _structure(dataset: xr.Dataset, like: Any, index: list[int], shape: tuple[in
     if part.size != np.prod(shape):
         raise ValueError(
             f"the dataset has {int(np.prod(shape))} of the {part.size} runs of the sweep; expected all runs. The "
-            "structure of the outputs may differ from run to run, and only the place of a run among all runs tells its "
-            f"structure. Pass the whole dataset. {instead}"
+            "structure of the outputs may differ between runs, and is looked up by the index of the run in the whole "
+            f"sweep. Pass the whole dataset. {instead}"
         )
     return structures[part[np.ravel_multi_index(index, shape)]]

@@ -96,7 +96,7 @@ def test_axes_of_any_kind_are_labelled_with_their_names_and_values(ax):
 
 def test_what_is_no_grid_is_refused(ax):
     values = grid([0.0, 1e-3], [0.0, 1e-2])
-    with pytest.raises(ValueError, match=r"expected both 'l1' and 'rate'\. Name two of"):
+    with pytest.raises(ValueError, match=r"x is 'l1' and y is 'rate'; expected the names of two"):
         strength_grid.heat_map(ax, values, "l1", "rate")
     with pytest.raises(ValueError, match=r"Select one entry, e\.g\. \.isel\(epoch=-1\)"):
         strength_grid.heat_map(ax, values.expand_dims(epoch=3), "l1", "l2")

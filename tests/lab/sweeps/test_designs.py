@@ -183,7 +183,7 @@ def test_a_choice_more_computes_only_its_own_lanes(tmp_path: Path, caplog: pytes
         "chunk 0 of n=5: 2 runs, 2 of 2 done, 0 diverged",
         "2 of 2 runs of n=3 were read from the store, not computed",
     ]
-    with pytest.raises(ValueError, match="belongs to another sweep: the function, or data"):
+    with pytest.raises(ValueError, match="belongs to another sweep: the function that computes a run"):
         sweep(lambda n, x: {"y": n + x}, {"n": choices(2, 3), "x": [1.0, 2.0]}, tmp_path / "s")
     with pytest.raises(ValueError, match="belongs to another sweep"):
         sweep(lambda x: {"y": x}, {"x": [1.0]}, tmp_path / "s")

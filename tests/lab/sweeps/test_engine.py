@@ -194,7 +194,7 @@ def test_run_may_close_over_a_random_key(tmp_path: Path) -> None:
     alone = [jax.random.normal(jax.random.fold_in(key, seed)).item() for seed in range(3)]
     assert sweep(run, {"seed": range(3)}, tmp_path)["y"].values.tolist() == alone
     key = jax.random.key(8)
-    with pytest.raises(ValueError, match="the function, or data"):
+    with pytest.raises(ValueError, match="the function that computes a run"):
         sweep(run, {"seed": range(3)}, tmp_path)
 
 
@@ -766,7 +766,7 @@ def test_a_sweep_goes_on_from_what_is_there(tmp_path: Path, caplog: pytest.LogCa
 @pytest.mark.parametrize(
     ("run", "over", "options", "message"),
     [
-        (lambda scale, seed: walk(scale * 2, seed), WALKS, {}, "the function, or data"),
+        (lambda scale, seed: walk(scale * 2, seed), WALKS, {}, "the function that computes a run"),
         (walk, {**WALKS, "scale": [0.1, 1.0, 11.0]}, {}, r"sweep: axis 'scale' has 10\.0 in the store, but"),
         (walk, {**WALKS, "seed": range(6)}, {}, r"sweep: axis 'seed' has 6 in the store, but"),
         (walk, {**WALKS, "seed": range(2, 9)}, {}, r"sweep: axis 'seed' has 0, 1 in the store, but"),

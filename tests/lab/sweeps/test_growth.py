@@ -248,7 +248,7 @@ def test_new_lanes_are_handed_over_with_their_points(tmp_path: Path) -> None:
             {"scale": [1.0, 3.0], "seed": range(9)},
             r"sweep: axis 'scale' has 2\.0 in the store, but not in this sweep\. To add",
         ),
-        (lambda scale, seed: net(2 * scale, seed), {"scale": [1.0, 2.0], "seed": range(9)}, "the function, or data"),
+        (lambda scale, seed: net(2 * scale, seed), {"scale": [1.0, 2.0], "seed": range(9)}, "the function that"),
         (
             net,
             {"scale": [1.0, 2.0], "seed": range(2)},

@@ -130,7 +130,7 @@ def test_a_manifest_with_another_rule_is_damaged(rule: str, tmp_path: Path) -> N
     sweep(lambda x: {"loss": x, "w": x * jnp.ones(2), "n": jnp.arange(2)}, {"x": [1.0]}, tmp_path)
     found = Manifest.decode((tmp_path / "manifest.json").read_bytes())
     changed = Manifest(found.identity | {"keep": rule}, found.dims, found.chunk, found.coords, found.outputs)
-    with pytest.raises(DamagedError, match=r"its entry 'keep' is .*; expected a number of runs"):
+    with pytest.raises(DamagedError, match=r"its entry 'keep' in 'identity' is .*; expected a number of runs"):
         Manifest.decode(changed.encode())
     right = Manifest(
         found.identity | {"keep": json.dumps([1, "loss", ["w"]])}, found.dims, found.chunk, found.coords, found.outputs

@@ -153,7 +153,7 @@ def test_a_damaged_or_missing_file_is_mended_or_refused(store: Store) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"identity": {**MINE.identity, "program": "q"}}, "the function, or data that it uses, is another one"),
+        ({"identity": {**MINE.identity, "program": "q"}}, "the function that computes a run, or the data that this"),
         ({"identity": {**MINE.identity, "jax": "2"}}, "jax is '1' in the store and '2' in this sweep"),
         ({"chunk": 5}, "chunk is 4 in the store and 5 in this sweep"),
         (

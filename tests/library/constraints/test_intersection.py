@@ -418,7 +418,7 @@ def test_closed_forms_end_in_every_set(parts, dtype):
         (
             lambda: jr.Intersection(jr.UnitNorm(axis=0), jr.MaxNorm(1.0, axis=1))(jnp.ones((2, 2))),
             TypeError,
-            r"UnitNorm is not convex\. It can be combined only with limits on the norms of the same groups",
+            r"UnitNorm is not convex\. It allows only these other parts: limits on the norms of the same groups",
         ),
         (
             lambda: jr.Intersection(jr.MinMaxNorm(0.5, 1.0, rate=np.float32(0.5)), jr.NonNeg()),

@@ -82,7 +82,7 @@ def test_a_ball_may_hold_several_groups_that_count_for_themselves():
     ],
 )
 def test_sets_without_a_closed_form_are_refused(make):
-    with pytest.raises(TypeError, match=r"Sparse is not convex\. It can be combined only with NonNeg, and with one"):
+    with pytest.raises(TypeError, match=r"Sparse is not convex\. It allows only these other parts: NonNeg, and one"):
         make()
 
 

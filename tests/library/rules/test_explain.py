@@ -133,7 +133,7 @@ def test_what_the_tree_leaves_open_is_said_under_the_table():
     table = jr.explain(STACK, jr.MaxNorm(1.0))
     (doubtful, passed_over) = str(table).splitlines()[-2:]
     assert doubtful.startswith("Ambiguous weights: layers/kernel (other axes ")
-    assert doubtful.endswith("use their paths as patterns, and pass axis if the rule takes it")
+    assert doubtful.endswith("use its path as the pattern, and pass the right axis, if the rule takes an axis")
     assert "other axes are possible: (1,)" in doubtful
     assert passed_over == "Weights with two or more axes, but without a rule: pos"
     rows = {row.path: row for row in table}

@@ -85,7 +85,7 @@ def test_thresholds_are_lanes():
             lambda: stepped(PARAMS, GRADS, jnp.ones(3), axis=-4),
             r"axis is -4.* \(5, 3, 4\); expected one of their axes",
         ),
-        (lambda: stepped(PARAMS, GRADS, jnp.ones((5, 5)), axis=-3), "their axes after the axis of the layers"),
+        (lambda: stepped(PARAMS, GRADS, jnp.ones((5, 5)), axis=-3), "one of their axes, except the first"),
         (lambda: jr.qk_clip({"query": "key"}).update(GRADS, None, PARAMS), "got no logits for 'query'"),
         (lambda: jr.qk_clip({"query": "key"}).update(GRADS, None), "got no params"),
     ],
