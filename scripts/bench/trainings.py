@@ -27,7 +27,7 @@ POPULATIONS = (1, 4, 8, 16)
 
 def problem(system: str, steps: int):
     """The system as the laboratory trains it, full batches, a point of the curves every tenth of the steps."""
-    from jaxreg.lab import CNN, LSTM, MLP, Problem, linen, tutorial_moons
+    from jaxreg.lab import CNN, GRU, LSTM, MLP, Problem, linen, tutorial_moons
     from jaxreg.lab.datasets import digits, digits_by_row
     from jaxreg.lab.training.metrics import categorical_accuracy, categorical_cross_entropy
 
@@ -36,7 +36,7 @@ def problem(system: str, steps: int):
     made, module, inputs = {
         "CNN": (digits, CNN(filters=(16,), outputs=10), (8, 8, 1)),
         "LSTM": (digits_by_row, LSTM(units=(32,), outputs=10), (8, 8)),
-        "GRU": (digits_by_row, gru(), (8, 8)),
+        "GRU": (digits_by_row, GRU(units=(32,), outputs=10), (8, 8)),
     }[system]
     data = made([0], train=100)
     data = data._replace(x_test=data.x_test[:, :200], y_test=data.y_test[:, :200])
@@ -51,25 +51,9 @@ def problem(system: str, steps: int):
     )
 
 
-def gru():
-    """Return Flax's GRU of 32 units and a layer of 10 outputs, for sequences. The laboratory has no GRU of its own.
-
-    Flax starts the recurrent kernels orthogonal. That takes LAPACK, which can't run in several programs at once.
-    """
-    from flax import linen as nn
-
-    class Rows(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            cell = nn.GRUCell(32, recurrent_kernel_init=nn.initializers.lecun_normal(), name="gru")
-            return nn.Dense(10, name="output")(nn.RNN(cell)(x)[:, -1])
-
-    return Rows()
-
-
 def kernels(system: str) -> str:
     """The pattern of the kernels under L2."""
-    return {"MLP": "hidden/kernel", "CNN": "conv/kernel", "LSTM": "lstm/kernel", "GRU": "gru/i[rzn]/kernel"}[system]
+    return {"MLP": "hidden/kernel", "CNN": "conv/kernel", "LSTM": "lstm/kernel", "GRU": "gru/kernel"}[system]
 
 
 def ours(system: str, lanes: int, steps: int, folder: str) -> dict:
@@ -154,36 +138,15 @@ def plain(system: str):
         w = p["gru"]
 
         def cell(h, row):
-            ahead, back = row @ w["kernel"] + w["bias"], h @ w["recurrent_kernel"]
-            (r, z, n), (r_back, z_back, n_back) = jnp.split(ahead, 3, -1), jnp.split(back, 3, -1)
-            z, n = jax.nn.sigmoid(z + z_back), jnp.tanh(n + jax.nn.sigmoid(r + r_back) * (n_back + w["candidate_bias"]))
+            ahead, back = row @ w["kernel"] + w["bias"][0], h @ w["recurrent_kernel"] + w["bias"][1]
+            (z, r, n), (z_back, r_back, n_back) = jnp.split(ahead, 3, -1), jnp.split(back, 3, -1)
+            z, n = jax.nn.sigmoid(z + z_back), jnp.tanh(n + jax.nn.sigmoid(r + r_back) * n_back)
             return (1 - z) * n + z * h, None
 
         h, _ = jax.lax.scan(cell, jnp.zeros((len(x), w["recurrent_kernel"].shape[0])), jnp.swapaxes(x, 0, 1))
         return h @ p["output"]["kernel"] + p["output"]["bias"]
 
     return {"MLP": mlp, "CNN": cnn, "LSTM": lstm, "GRU": gru}[system]
-
-
-def initial(system: str, task):
-    """Return the function of a key that draws the initial weights of `plain`: those of the laboratory's network.
-
-    Flax's GRU has a kernel per gate. An expert lays them side by side.
-    """
-    import jax.numpy as jnp
-
-    def beside(key):
-        p = task.model.init(key)
-        gates = p["gru"]
-        fused = {
-            "kernel": jnp.concatenate([gates[name]["kernel"] for name in ("ir", "iz", "in")], 1),
-            "recurrent_kernel": jnp.concatenate([gates[name]["kernel"] for name in ("hr", "hz", "hn")], 1),
-            "bias": jnp.concatenate([gates[name]["bias"] for name in ("ir", "iz", "in")]),
-            "candidate_bias": gates["hn"]["bias"],
-        }
-        return {"gru": fused, "output": p["output"]}
-
-    return beside if system == "GRU" else task.model.init
 
 
 def library(system: str, shape):
@@ -301,7 +264,7 @@ def by_hand(system: str, lanes: int, steps: int, folder: str, threads: int = 1) 
     layer = kernels(system).split("/")[0]
 
     def compiled(population, steps):
-        train = training(task, steps, initial(system, task), plain(system), lambda p: p[layer]["kernel"])
+        train = training(task, steps, task.model.init, plain(system), lambda p: p[layer]["kernel"])
         return jax.jit(jax.vmap(train)).lower(jnp.arange(population)).compile()
 
     def called(program, pool, starts, size):

@@ -14,12 +14,13 @@ https://github.com/PyAutoLabs/PyAutoFit/issues/1530 describes a program that han
 from typing import Any
 
 from jaxreg.lab.sweeps.chunk_size import bodies, executions, traffic, working_set
-from jaxreg.lab.sweeps.rewriting import has_convolutions, is_rewritable
+from jaxreg.lab.sweeps.rewriting import has_convolutions, has_short_loops, is_rewritable
 from jaxreg.lab.sweeps.splits import factorizes
 
 BATCHED = "batched"
 IN_TURN = "in turn"
 REWRITTEN = "in turn, rewritten"
+UNROLLED = "in turn, unrolled"
 TOGETHER = "jaxreg.together"
 """Name of a `jax.named_scope` that marks code whose lanes are always batched, such as the code of `fit`."""
 
@@ -29,16 +30,17 @@ _SMALL = 2**17
 """If the largest loop of a lane keeps at most this many bytes in use, lanes are batched in any case."""
 
 
-def arrangement(jaxpr: Any, free: bool = True) -> str:
+def arrangement(jaxpr: Any, free: bool = True, much: bool = False) -> str:
     """Decide how a CPU computes the runs of a chunk: batched by `vmap`, or one after the other.
 
-    The result is `BATCHED`, `IN_TURN` (one after the other) or `REWRITTEN` (one after the other, with slow operations
-    replaced by faster ones).
+    The result is `BATCHED`, `IN_TURN` (one after the other), `REWRITTEN` (one after the other, with slow operations
+    replaced by faster ones) or `UNROLLED` (like `REWRITTEN`, with short loops unrolled).
 
     Args:
         jaxpr: Traced function of one run, ``traced.jaxpr.jaxpr``.
         free: Whether runs with large operations may be computed one after the other. If False, only runs with
             convolutions or LAPACK calls are.
+        much: Whether the runs together take long enough that it pays to compile unrolled loops.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -46,13 +48,16 @@ def arrangement(jaxpr: Any, free: bool = True) -> str:
         >>> [arrangement(jax.jit(lambda x: x @ jnp.sin(x)).trace(x).jaxpr.jaxpr) for x in (small, large)]
         ['batched', 'in turn']
     """
+    large = free and traffic(jaxpr) >= _LARGE * executions(jaxpr) and working_set(jaxpr) > _SMALL
+    if large and much and has_short_loops(jaxpr):
+        return UNROLLED
     if has_convolutions(jaxpr, _LARGE):
         return REWRITTEN
     if _is_marked(jaxpr):
         return BATCHED
     if factorizes(jaxpr):
         return IN_TURN
-    if not free or traffic(jaxpr) < _LARGE * executions(jaxpr) or working_set(jaxpr) <= _SMALL:
+    if not large:
         return BATCHED
     return REWRITTEN if is_rewritable(jaxpr) else IN_TURN
 

@@ -7,10 +7,12 @@ Gradients contain several kinds of slow operations:
 - The gradient of a maximum over windows. XLA runs it in plain loops too.
 - Products that sum over the rows of two matrices, as in the gradient of a kernel. They are fast only if the matrix with
   fewer columns is on the left and transposed in memory.
+- Products that `vmap` computes transposed, as `jaxreg.lab.sweeps.orientation` describes.
+- Loops with few steps inside of other loops, as over the steps of a short sequence. Each step cuts rows out of arrays
+  and writes others into them.
 """
 
 from collections.abc import Sequence
-from functools import reduce
 from itertools import product
 from math import prod
 from typing import Any
@@ -20,10 +22,16 @@ import jax.extend.core
 import jax.numpy as jnp
 from jax import lax
 
+from jaxreg.lab.sweeps.orientation import oriented, turns_results
+
 _CALLS = ("jit", "pjit", "scan", "while", "cond", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call")
 """Operations whose inner functions are rewritten too."""
+_LOOPS = ("scan", "while")
+_UNROLLED = 640
+"""Most operations that all steps of a loop have together, for the loop to be unrolled."""
 _NARROW, _WIDER = 16, 4
-"""Most columns of the narrower matrix, and how many times as many the other one has, for a product to be rewritten."""
+"""Most columns of a narrow matrix, and how many times as many the other one has. A narrow matrix is transposed in
+memory before its product."""
 _FEW = 4
 """Number of columns up to which a product also computes the sums over the rows of the wider matrix."""
 _CHANNELS, _WINDOW = 8, 25
@@ -39,8 +47,8 @@ def is_rewritable(jaxpr: Any) -> bool:
     Args:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
     """
-    return bool(_sums_of_products(jaxpr)) or any(
-        _is_slow(equation) or any(map(is_rewritable, _functions(equation))) for equation in jaxpr.eqns
+    return turns_results(jaxpr) or any(
+        _is_slow(equation) or any(map(is_rewritable, _functions(equation))) for equation in oriented(jaxpr).eqns
     )
 
 
@@ -58,13 +66,31 @@ def has_convolutions(jaxpr: Any, least: int) -> bool:
     )
 
 
-def evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+def has_short_loops(jaxpr: Any, looped: bool = False) -> bool:
+    """Return whether a traced function has loops that `evaluate` can unroll: loops of few steps inside of other loops.
+
+    Args:
+        jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
+        looped: Whether the function is the body of a loop, or part of one.
+    """
+    return any(
+        (looped and _is_short(equation))
+        or any(has_short_loops(inner, looped or equation.primitive.name in _LOOPS) for inner in _functions(equation))
+        for equation in jaxpr.eqns
+    )
+
+
+def evaluate(
+    jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any], unroll: bool = False, looped: bool = False
+) -> list[Any]:
     """Evaluate a traced function, with some of its operations replaced by faster ones.
 
     Args:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
         consts: Constants of the traced function.
         arguments: Arguments of the traced function.
+        unroll: Whether to unroll loops of few steps inside of other loops.
+        looped: Whether the function is the body of a loop, or part of one.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -73,10 +99,11 @@ def evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> lis
         >>> is_rewritable(closed.jaxpr), evaluate(closed.jaxpr, closed.consts, (x, g))[0][:2].tolist()
         (True, [[672.0, 768.0, 864.0], [690.0, 790.0, 890.0]])
     """
+    jaxpr = oriented(jaxpr)
     known: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
     products = _products_for_sums(jaxpr)
     sums = {id(equation): var for var, equation in products.items()}
-    permutations, turned = _transposed(jaxpr), _sums_of_products(jaxpr)
+    permutations = _transposed(jaxpr)
     waiting: list[Any] = []
 
     def run_waiting() -> None:
@@ -92,12 +119,8 @@ def evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> lis
             run_waiting()
             if all(hasattr(var, "val") or var in known for var in products[result].invars):
                 equation = products[result]
-        if result in turned:
-            run_waiting()
-            known[result] = reduce(lax.add, [_turned(part, known) for part in turned[result]])
-            continue
         if not _is_slow(equation):
-            waiting.append(_inside(equation))
+            waiting.append(_inside(equation, unroll, looped))
             continue
         run_waiting()
         left, right = [var.val if hasattr(var, "val") else known[var] for var in equation.invars]
@@ -134,23 +157,45 @@ def _functions(equation: Any) -> list[Any]:
     return [getattr(item, "jaxpr", item) for item in entries if hasattr(getattr(item, "jaxpr", item), "eqns")]
 
 
-def _inside(equation: Any) -> Any:
-    """Return an equation with its inner functions rewritten, if that changes them."""
+def _inside(equation: Any, unroll: bool, looped: bool) -> Any:
+    """Return an equation with its inner functions rewritten, if that changes them. Short loops are unrolled."""
+    if unroll and looped and _is_short(equation):
+        equation = equation.replace(params=equation.params | {"unroll": equation.params["length"]})
+    looped = looped or equation.primitive.name in _LOOPS
+
+    def changes(inner: Any) -> bool:
+        return is_rewritable(inner) or (unroll and has_short_loops(inner, looped))
 
     def rewritten(entry: Any) -> Any:
         if type(entry) is tuple:
             return tuple(map(rewritten, entry))
         inner = getattr(entry, "jaxpr", entry)
-        if not hasattr(inner, "eqns") or not is_rewritable(inner):
+        if not hasattr(inner, "eqns") or not changes(inner):
             return entry
         consts = getattr(entry, "consts", [])
         shapes = [var.aval for var in inner.invars]
-        found = jax.make_jaxpr(lambda *arguments: evaluate(inner, consts, arguments))(*shapes)
+        found = jax.make_jaxpr(lambda *arguments: evaluate(inner, consts, arguments, unroll, looped))(*shapes)
         return found if hasattr(entry, "consts") else found.jaxpr
 
-    if not any(map(is_rewritable, _functions(equation))):
+    if not any(map(changes, _functions(equation))):
         return equation
     return equation.replace(params={name: rewritten(entry) for name, entry in equation.params.items()})
+
+
+def _is_short(equation: Any) -> bool:
+    """Tell whether an equation is a loop that is unrolled: a scan of few steps without loops inside of it."""
+    if equation.primitive.name != "scan" or equation.params["length"] < 2:
+        return False
+    (body,) = _functions(equation)
+    return not _has_loops(body) and equation.params["length"] * _operations(body) <= _UNROLLED
+
+
+def _has_loops(jaxpr: Any) -> bool:
+    return any(eq.primitive.name in _LOOPS or any(map(_has_loops, _functions(eq))) for eq in jaxpr.eqns)
+
+
+def _operations(jaxpr: Any) -> int:
+    return sum(sum(map(_operations, _functions(equation))) or 1 for equation in jaxpr.eqns)
 
 
 def _is_slow(equation: Any) -> bool:
@@ -169,9 +214,13 @@ def _product(equation: Any) -> tuple[int, int] | None:
         return None
     first, second = (prod(var.aval.shape[len(left) :]) for var in equation.invars)
     rows = prod(equation.invars[0].aval.shape[: len(left)])
-    narrow, wide = sorted((first, second))
-    unequal = 1 < narrow <= _NARROW and wide >= _WIDER * narrow
-    return (first, second) if unequal and rows > 1 else None
+    slow = _is_narrow(first, second) or first > second > 1
+    return (first, second) if slow and rows > 1 else None
+
+
+def _is_narrow(first: int, second: int) -> bool:
+    """Tell whether one of two matrices with these numbers of columns is much narrower than the other one."""
+    return 1 < min(first, second) <= _NARROW and max(first, second) >= _WIDER * min(first, second)
 
 
 def _products_for_sums(jaxpr: Any) -> dict[Any, Any]:
@@ -201,40 +250,6 @@ def _transposed(jaxpr: Any) -> dict[Any, tuple[int, ...]]:
     }
 
 
-def _sums_of_products(jaxpr: Any) -> dict[Any, list[Any]]:
-    """Return the transposes of sums of products, as of the gates of a cell under `vmap`, with these products.
-
-    XLA turns a product round instead of its result, but not a sum of products.
-    """
-    made = {var: equation for equation in jaxpr.eqns for var in equation.outvars}
-
-    def products(var: Any) -> list[Any] | None:
-        equation = None if hasattr(var, "val") else made.get(var)
-        if equation is None or not _is_real(equation):
-            return None
-        if equation.primitive.name in ("add", "add_any"):
-            parts = [products(operand) for operand in equation.invars]
-            return None if None in parts else [item for part in parts for item in part or ()]
-        plain = equation.primitive.name == "dot_general" and not any(equation.params["dimension_numbers"][1])
-        return [equation] if plain and len(var.aval.shape) == 2 and not _product(equation) else None
-
-    found = {}
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "transpose" and tuple(equation.params["permutation"]) == (1, 0):
-            summed = products(equation.invars[0])
-            if summed is not None and len(summed) > 1:
-                found[equation.outvars[0]] = summed
-    return found
-
-
-def _turned(equation: Any, known: dict[Any, Any]) -> Any:
-    """Return the transpose of a product."""
-    left, right = [var.val if hasattr(var, "val") else known[var] for var in equation.invars]
-    (first, second), _ = equation.params["dimension_numbers"]
-    options = equation.params["precision"], equation.params["preferred_element_type"]
-    return lax.dot_general(right, left, ((second, first), ((), ())), *options)
-
-
 def _multiply(
     left: Any, right: Any, equation: Any, summed: bool, permutation: tuple[int, ...] | None
 ) -> tuple[Any, Any]:
@@ -256,13 +271,14 @@ def _multiply(
     if summed:
         narrow = jnp.concatenate([narrow, jnp.ones((len(narrow), 1), narrow.dtype)], axis=1)
     options = params["precision"], params["preferred_element_type"]
-    found = lax.dot_general(_barrier(narrow.T), wide, (((1,), (0,)), ((), ())), *options)
+    left_factor = _barrier(narrow.T) if _is_narrow(*columns) else narrow.T
+    found = lax.dot_general(left_factor, wide, (((1,), (0,)), ((), ())), *options)
     sums = found[-1].reshape((left if swapped else right).shape[count:]) if summed else None
     found = found[:-1] if summed else found
     axes, own = range(left.ndim + right.ndim - 2 * count), left.ndim - count
     if swapped != (permutation is not None and tuple(permutation) == (*axes[own:], *axes[:own])):
         # XLA would fold a transpose of the result into the product, and so undo the change.
-        found = jnp.stack(list(found), axis=1).T
+        found = jnp.stack(list(found), axis=1).T if _is_narrow(*columns) else _barrier(found)
     return (found.T if swapped else found).reshape(*left.shape[count:], *right.shape[count:]), sums
 
 

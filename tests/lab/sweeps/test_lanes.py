@@ -13,14 +13,16 @@ import numpy as np
 import optax
 import pytest
 
-from jaxreg.lab import MLP, Problem, Recipe, fit, linen, open_store, tutorial_moons
+from jaxreg.lab import LSTM, MLP, Problem, Recipe, fit, linen, open_store, tutorial_moons
+from jaxreg.lab.datasets import digits_by_row
 from jaxreg.lab.sweeps import program
 from jaxreg.lab.sweeps.chunk_size import cores
 from jaxreg.lab.sweeps.engine import sweep
 from jaxreg.lab.sweeps.grid import make_grid
-from jaxreg.lab.sweeps.lanes import BATCHED, IN_TURN, REWRITTEN, TOGETHER
+from jaxreg.lab.sweeps.lanes import BATCHED, IN_TURN, REWRITTEN, TOGETHER, UNROLLED
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.store import open_folder
+from jaxreg.lab.training.metrics import squared_error
 
 AXES = {"rate": [1e-3, 1e-2], "seed": range(5)}
 ROWS = np.random.default_rng(0).normal(size=(64, 16)).astype(np.float32)
@@ -77,6 +79,40 @@ def small(rate: Any, seed: Any) -> dict[str, Any]:
     return {"centres": jax.lax.scan(step, seed + jnp.ones((4, 16)), None, 5)[0]}
 
 
+def recurrent(rate: Any, seed: Any) -> dict[str, Any]:
+    """A gated cell over sequences of four steps, for one row under `vmap`, and its gradients."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    shapes = {"inputs": (96, 4), "hidden": (96, 32), "output": (32,)}
+    params = {name: jax.random.normal(key, shapes[name]) / 6 for key, name in zip(keys, shapes, strict=True)}
+
+    def output(p: Any, rows: Any) -> Any:
+        def cell(state: Any, row: Any) -> Any:
+            inner, outer = jnp.split(p["inputs"] @ row, 3), jnp.split(p["hidden"] @ state, 3)
+            gate, reset = (jax.nn.sigmoid(a + b) for a, b in zip(inner[:2], outer[:2], strict=True))
+            new = jnp.tanh(inner[2] + reset * outer[2])
+            return gate * state + (1 - gate) * new, None
+
+        return jax.lax.scan(cell, jnp.zeros(32), rows)[0] @ p["output"]
+
+    def loss(p: Any) -> Any:
+        return jnp.mean((jax.vmap(output, (None, 0))(p, ROWS.reshape(64, 4, 4)) - ROWS[:, 0]) ** 2)
+
+    def step(p: Any, _: None) -> Any:
+        value, slope = jax.value_and_grad(loss)(p)
+        return jax.tree.map(lambda w, g: w - rate * g, p, slope), value
+
+    return {"loss": jax.lax.scan(step, params, None, 20)[1]}
+
+
+def sequences(rate: Any, seed: Any) -> dict[str, Any]:
+    """A recurrent net of the laboratory."""
+    data = digits_by_row([0], train=100)
+    data = data._replace(y_train=data.y_train / 9.0, x_test=data.x_test[:, :100], y_test=data.y_test[:, :100] / 9.0)
+    net = linen(LSTM(units=(32,), outputs=1), (8, 8))
+    problem = Problem(net, data, 2, squared_error, {}, batch_size=100, record_every=1)
+    return fit(problem, Recipe(learning_rate=rate), jax.random.key(seed), 0)
+
+
 def trained(rate: Any, seed: Any) -> dict[str, Any]:
     """A net of the laboratory, whose operations are as large as those of `train`."""
     problem = Problem(linen(MLP(hidden=500), (2,)), tutorial_moons(), epochs=10, record_every=10)
@@ -91,6 +127,8 @@ def trained(rate: Any, seed: Any) -> dict[str, Any]:
         (convolved, REWRITTEN),
         (decay, BATCHED),
         (small, BATCHED),
+        (recurrent, REWRITTEN),
+        (sequences, BATCHED),
         (trained, BATCHED),
     ],
 )
@@ -99,6 +137,35 @@ def test_large_operations_run_in_turn_but_those_of_fit(run: Any, lanes: str) -> 
     assert program.arranged == lanes
     assert program.identity.get("lanes", BATCHED) == lanes
     assert Program(run, make_grid(AXES), chunk=5).arranged == (REWRITTEN if run is convolved else BATCHED)
+
+
+@pytest.fixture
+def much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sweep counts as much work."""
+    monkeypatch.setattr(program, "_SOME", 0)
+
+
+@pytest.mark.parametrize(
+    ("run", "lanes"),
+    [
+        (train, REWRITTEN),
+        (convolved, REWRITTEN),
+        (decay, BATCHED),
+        (recurrent, UNROLLED),
+        (sequences, UNROLLED),
+        (trained, BATCHED),
+    ],
+)
+def test_short_loops_of_much_work_are_unrolled(run: Any, lanes: str, much: None) -> None:
+    assert Program(run, make_grid(AXES)).arranged == lanes
+    assert Program(run, make_grid(AXES), chunk=5).arranged == (REWRITTEN if run is convolved else BATCHED)
+
+
+def test_unrolled_loops_are_no_loops(much: None) -> None:
+    def loops(arranged: str) -> int:
+        return str(Program(recurrent, make_grid(AXES), arranged=arranged)._text).count("stablehlo.while")
+
+    assert loops(REWRITTEN) - loops(UNROLLED) == 2  # one there and one back
 
 
 def test_the_mark_of_fit_is_in_no_program() -> None:
@@ -113,8 +180,8 @@ def test_the_mark_of_fit_is_in_no_program() -> None:
     assert len(texts) == 1
 
 
-@pytest.mark.parametrize("run", [train, convolved, decay])
-def test_a_sweep_is_a_loop_however_its_lanes_run(run: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("run", [train, convolved, decay, recurrent])
+def test_a_sweep_is_a_loop_however_its_lanes_run(run: Any, tmp_path: Path, much: None) -> None:
     found = sweep(run, AXES, tmp_path)
     one = jax.jit(run)
     for rate in AXES["rate"]:
@@ -139,9 +206,23 @@ def test_a_store_keeps_the_arrangement_that_it_began_with(tmp_path: Path) -> Non
     np.testing.assert_array_equal(there["loss"], here["loss"])
 
 
+def test_a_store_of_unrolled_loops_goes_on_when_the_sweep_shrinks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as first:
+        first.setattr(program, "_SOME", 0)
+        whole = sweep(recurrent, AXES, tmp_path).load()
+    assert whole.attrs["lanes"] == UNROLLED
+    (tmp_path / "chunk-00000003.npz").unlink()
+    assert sweep(recurrent, AXES, tmp_path).load().identical(whole)
+    (tmp_path / "chunk-00000002.npz").unlink()
+    with ThreadPoolExecutor(1) as executor:
+        assert sweep(recurrent, AXES, tmp_path, executor=executor).load().identical(whole)
+
+
 def test_a_store_from_before_programs_were_rewritten_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as before:
-        before.setattr(program, "arrangement", lambda jaxpr, free: IN_TURN)
+        before.setattr(program, "arrangement", lambda jaxpr, free, much: IN_TURN)
         whole = sweep(train, AXES, tmp_path).load()
     (tmp_path / "chunk-00000003.npz").unlink()
     assert sweep(train, AXES, tmp_path).load().identical(whole)

@@ -3,13 +3,14 @@
 from typing import Any
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 from scipy.signal import correlate
 
-from jaxreg.lab.sweeps.rewriting import evaluate, has_convolutions, is_rewritable
+from jaxreg.lab.sweeps.rewriting import evaluate, has_convolutions, has_short_loops, is_rewritable
 
 RNG = np.random.default_rng(0)
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -239,6 +240,27 @@ def test_a_sum_before_its_product_and_one_without() -> None:
     found = jax.jit(rewritten(run))(x, g)
     early = g.sum(0)
     compare(found, (early, g.T @ x * early[:, None], x.sum(0), x.T @ (early + g)))
+
+
+def test_the_innermost_of_short_loops_are_unrolled() -> None:
+    def loop(steps: int, inner: Any) -> Any:
+        return lambda x: jax.lax.scan(lambda x, _: (inner(x), None), x, None, steps)[0]
+
+    def run(x: Any) -> Any:
+        return loop(50, loop(3, lambda x: loop(70, jnp.sin)(loop(4, jnp.cos)(x))))(loop(2, jnp.sin)(x))
+
+    def lengths(jaxpr: Any) -> Any:
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "scan":
+                yield equation.params["length"], equation.params["unroll"]
+                yield from lengths(equation.params["jaxpr"].jaxpr)
+
+    x = drawn(5)
+    closed = jax.make_jaxpr(run)(x)
+    assert [has_short_loops(inner.jaxpr) for inner in (closed, jax.make_jaxpr(loop(2, jnp.sin))(x))] == [True, False]
+    changed = jax.make_jaxpr(lambda x: evaluate(closed.jaxpr, closed.consts, [x], unroll=True))(x)
+    assert sorted(lengths(changed.jaxpr)) == [(2, 1), (3, 1), (4, 4), (50, 1), (70, 70)]
+    np.testing.assert_array_equal(jax.extend.core.jaxpr_as_fun(changed)(x)[0], run(x))
 
 
 def test_callbacks_run_as_often_as_before() -> None:
