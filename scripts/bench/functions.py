@@ -153,7 +153,7 @@ def gru():
     class Net(nn.Module):
         @nn.compact
         def __call__(self, x):
-            return nn.Dense(10)(nn.RNN(nn.GRUCell(32))(x)[:, -1])
+            return nn.Dense(10)(nn.RNN(nn.GRUCell(32, param_dtype=jnp.result_type(float)))(x)[:, -1])
 
     net = Net()
     return trained(lambda key: net.init(key, x[:1]), lambda p: entropy(net.apply(p, x), y), 150)

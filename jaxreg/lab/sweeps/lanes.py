@@ -5,7 +5,7 @@ operations can be slower in a batch, because `vmap` transposes matrix products, 
 both branches of a condition. If lanes are computed one after the other, slow operations can be replaced by faster ones,
 as `jaxreg.lab.sweeps.rewriting` describes.
 
-Lanes that call LAPACK, as `jnp.linalg.qr` does, are computed one after the other. Only code marked by `TOGETHER` is
+Lanes that call LAPACK, as `jnp.linalg.qr` does, are computed one after the other. Only code marked by `TOGETHER` may be
 batched nevertheless. The reason is that a batch of LAPACK calls can hang: jaxlib 0.10 distributes the batch to the
 threads of XLA, while the calling thread waits. If every thread is waiting, the program never ends.
 https://github.com/PyAutoLabs/PyAutoFit/issues/1530 describes a program that hangs for this reason.
@@ -22,10 +22,12 @@ IN_TURN = "in turn"
 REWRITTEN = "in turn, rewritten"
 UNROLLED = "in turn, unrolled"
 TOGETHER = "jaxreg.together"
-"""Name of a `jax.named_scope` that marks code whose lanes are always batched, such as the code of `fit`."""
+"""Name of a `jax.named_scope` that marks code written to be batched, such as the code of `fit`."""
 
 _LARGE = 2048
 """If an operation of a lane writes at least this many bytes on average, the lanes are computed one after the other."""
+_LARGE_TOGETHER = 4 * _LARGE
+"""The same for code marked by `TOGETHER`, and only if the runs together take long."""
 _SMALL = 2**17
 """If the largest loop of a lane keeps at most this many bytes in use, lanes are batched in any case."""
 
@@ -40,7 +42,8 @@ def arrangement(jaxpr: Any, free: bool = True, much: bool = False) -> str:
         jaxpr: Traced function of one run, ``traced.jaxpr.jaxpr``.
         free: Whether runs with large operations may be computed one after the other. If False, only runs with
             convolutions or LAPACK calls are.
-        much: Whether the runs together take long enough that it pays to compile unrolled loops.
+        much: Whether the runs together take long. Only then are loops unrolled, and is code marked by `TOGETHER` not
+            batched.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -48,16 +51,16 @@ def arrangement(jaxpr: Any, free: bool = True, much: bool = False) -> str:
         >>> [arrangement(jax.jit(lambda x: x @ jnp.sin(x)).trace(x).jaxpr.jaxpr) for x in (small, large)]
         ['batched', 'in turn']
     """
-    large = free and traffic(jaxpr) >= _LARGE * executions(jaxpr) and working_set(jaxpr) > _SMALL
+    marked = _is_marked(jaxpr)
+    least = _LARGE_TOGETHER if marked else _LARGE
+    large = free and traffic(jaxpr) >= least * executions(jaxpr) and working_set(jaxpr) > _SMALL
     if large and much and has_short_loops(jaxpr):
         return UNROLLED
     if has_convolutions(jaxpr, _LARGE):
         return REWRITTEN
-    if _is_marked(jaxpr):
-        return BATCHED
-    if factorizes(jaxpr):
+    if factorizes(jaxpr) and not marked:
         return IN_TURN
-    if not large:
+    if not large or (marked and not much):
         return BATCHED
     return REWRITTEN if is_rewritable(jaxpr) else IN_TURN
 

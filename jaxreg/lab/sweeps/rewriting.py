@@ -36,6 +36,9 @@ _FEW = 4
 """Number of columns up to which a product also computes the sums over the rows of the wider matrix."""
 _CHANNELS, _WINDOW = 8, 25
 """Most channels or filters, and largest size of the window, with which a convolution is a sum of shifted products."""
+_PATCH, _FILTERS = 32, 16
+"""Most numbers in a window, over all channels, and most filters, with which a convolution is one product of windows
+that are laid out as rows."""
 _SPLIT, _TERMS = 8, 49
 """Most groups of a convolution that are split into one convolution each, and most terms of one that is a sum."""
 _SPECS = (("NWC", "WIO", "NWC"), ("NHWC", "HWIO", "NHWC"), ("NDHWC", "DHWIO", "NDHWC"))
@@ -334,6 +337,8 @@ def _convolve(x: Any, kernel: Any, equation: Any) -> Any:
 
 
 def _convolve_whole(x: Any, kernel: Any, params: Any) -> Any:
+    if prod(kernel.shape[:-1]) <= _PATCH and max(params["lhs_dilation"]) == 1:
+        return _of_patches(x, kernel, params) if kernel.shape[-1] <= _FILTERS else _ordered(x, kernel, params)
     few = min(kernel.shape[-2:]) <= _CHANNELS or max(params["lhs_dilation"]) > 1
     shifted = few and max(params["window_strides"]) == 1 and prod(kernel.shape[:-2]) <= _WINDOW
     return _shifted(x, kernel, params) if shifted else _ordered(x, kernel, params)
@@ -358,6 +363,17 @@ def _counts(padded: Any, window: Sequence[int], params: Any) -> list[int]:
             padded.shape[1:-1], window, params["rhs_dilation"], params["window_strides"], strict=True
         )
     ]
+
+
+def _of_patches(x: Any, kernel: Any, params: Any) -> Any:
+    """Return a convolution of few numbers per window as one product of the windows, each laid out as a row."""
+    *window, _, filters = kernel.shape
+    padded = _padded(x, params)
+    sizes, apart = _counts(padded, window, params), params["rhs_dilation"]
+    starts = [[place * gap for place, gap in zip(entry, apart, strict=True)] for entry in product(*map(range, window))]
+    patches = jnp.concatenate([_cut(padded, start, sizes, params["window_strides"]) for start in starts], -1)
+    options = params["precision"], params["preferred_element_type"]
+    return lax.dot_general(patches, kernel.reshape(-1, filters), (((x.ndim - 1,), (0,)), ((), ())), *options)
 
 
 def _by_groups(x: Any, kernel: Any, params: Any) -> Any:

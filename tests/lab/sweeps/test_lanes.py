@@ -13,8 +13,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxreg.lab import LSTM, MLP, Problem, Recipe, fit, linen, open_store, tutorial_moons
-from jaxreg.lab.datasets import digits_by_row
+from jaxreg.lab import CNN, LSTM, MLP, Labelled, Problem, Recipe, fit, linen, open_store, tutorial_moons
+from jaxreg.lab.datasets import digits, digits_by_row
 from jaxreg.lab.sweeps import program
 from jaxreg.lab.sweeps.chunk_size import cores
 from jaxreg.lab.sweeps.engine import sweep
@@ -113,6 +113,15 @@ def sequences(rate: Any, seed: Any) -> dict[str, Any]:
     return fit(problem, Recipe(learning_rate=rate), jax.random.key(seed), 0)
 
 
+def pictures(rate: Any, seed: Any) -> dict[str, Any]:
+    """A convolutional net of the laboratory."""
+    data = digits([0], train=100)
+    data = data._replace(y_train=data.y_train / 9.0, x_test=data.x_test[:, :100], y_test=data.y_test[:, :100] / 9.0)
+    net = linen(CNN(filters=(16,), outputs=1), (8, 8, 1))
+    problem = Problem(net, data, 2, squared_error, {}, batch_size=100, record_every=1)
+    return fit(problem, Recipe(learning_rate=rate), jax.random.key(seed), 0)
+
+
 def trained(rate: Any, seed: Any) -> dict[str, Any]:
     """A net of the laboratory, whose operations are as large as those of `train`."""
     problem = Problem(linen(MLP(hidden=500), (2,)), tutorial_moons(), epochs=10, record_every=10)
@@ -129,6 +138,7 @@ def trained(rate: Any, seed: Any) -> dict[str, Any]:
         (small, BATCHED),
         (recurrent, REWRITTEN),
         (sequences, BATCHED),
+        (pictures, BATCHED),
         (trained, BATCHED),
     ],
 )
@@ -153,6 +163,7 @@ def much(monkeypatch: pytest.MonkeyPatch) -> None:
         (decay, BATCHED),
         (recurrent, UNROLLED),
         (sequences, UNROLLED),
+        (pictures, REWRITTEN),
         (trained, BATCHED),
     ],
 )
@@ -180,14 +191,15 @@ def test_the_mark_of_fit_is_in_no_program() -> None:
     assert len(texts) == 1
 
 
-@pytest.mark.parametrize("run", [train, convolved, decay, recurrent])
+@pytest.mark.parametrize("run", [train, convolved, decay, recurrent, pictures])
 def test_a_sweep_is_a_loop_however_its_lanes_run(run: Any, tmp_path: Path, much: None) -> None:
     found = sweep(run, AXES, tmp_path)
     one = jax.jit(run)
     for rate in AXES["rate"]:
         for seed in AXES["seed"]:
             for name, values in one(np.float32(rate), seed).items():
-                np.testing.assert_allclose(found[name].sel(rate=rate, seed=seed), values, rtol=1e-5, atol=1e-6)
+                expected = values.values if isinstance(values, Labelled) else values
+                np.testing.assert_allclose(found[name].sel(rate=rate, seed=seed), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_store_keeps_the_arrangement_that_it_began_with(tmp_path: Path) -> None:
