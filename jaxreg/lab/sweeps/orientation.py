@@ -8,6 +8,7 @@ back. XLA then computes these products by slow code, and copies the parts in an 
 from collections.abc import Sequence
 from typing import Any
 
+_PRODUCT = "dot_general"
 _PARTS_AND_SUMS = ("slice", "split", "add", "add_any")
 
 
@@ -34,6 +35,11 @@ def turns_results(jaxpr: Any) -> bool:
     return bool(_turnable(_with_given_factors(jaxpr)))
 
 
+def exchanged(precision: Any) -> Any:
+    """Return the precision of a product whose factors are exchanged. A pair has one entry per factor."""
+    return precision[::-1] if type(precision) is tuple else precision
+
+
 def _with_turned_results(jaxpr: Any) -> Any:
     turnable = _turnable(jaxpr)
     if not turnable:
@@ -45,7 +51,7 @@ def _with_turned_results(jaxpr: Any) -> Any:
         return [var if _is_literal(var) else turned.get(var, var) for var in variables]
 
     for equation in jaxpr.eqns:
-        if equation.outvars and all(var in turnable for var in equation.outvars):
+        if _all_in(turnable, equation):
             turned.update({var: _variable(var, (1, 0)) for var in equation.outvars})
             equations.append(_turned(equation, current(equation.invars), current(equation.outvars)))
         elif _is_turn(equation) and equation.invars[0] in turnable:
@@ -67,9 +73,9 @@ def _turnable(jaxpr: Any) -> set[Any]:
     found -= {var for var in jaxpr.outvars if not _is_literal(var)}
 
     def stays(var: Any) -> bool:
-        parts = () if makers[var].primitive.name == "dot_general" else _inputs(makers[var])
+        parts = () if makers[var].primitive.name == _PRODUCT else _inputs(makers[var])
         made = all(part is None or part in found for part in parts)
-        used = all(_is_turn(user) or all(other in found for other in user.outvars) for user in users[var])
+        used = all(_is_turn(user) or (user.primitive.name != _PRODUCT and _all_in(found, user)) for user in users[var])
         return made and used
 
     while kept := {var for var in found if stays(var)}:
@@ -79,11 +85,16 @@ def _turnable(jaxpr: Any) -> set[Any]:
     return set()
 
 
+def _all_in(variables: set[Any], equation: Any) -> bool:
+    """Return whether a set contains all results of an equation."""
+    return bool(equation.outvars) and all(var in variables for var in equation.outvars)
+
+
 def _makes(equation: Any, var: Any) -> bool:
     """Return whether an equation makes a matrix that could as well be made transposed."""
     if len(var.aval.shape) != 2:
         return False
-    if equation.primitive.name == "dot_general":
+    if equation.primitive.name == _PRODUCT:
         (left, right), batch = equation.params["dimension_numbers"]
         first, second = (len(factor.aval.shape) for factor in equation.invars)
         return not any(batch) and len(left) == 1 and (first, second) == (2, 2) and tuple(right) == (1,)
@@ -97,10 +108,11 @@ def _inputs(equation: Any) -> list[Any]:
 
 def _turned(equation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
     params = dict(equation.params)
-    if equation.primitive.name == "dot_general":
+    if equation.primitive.name == _PRODUCT:
         (left, right), batch = params["dimension_numbers"]
         params["dimension_numbers"] = ((right, left), batch)
-        inputs = equation.invars[::-1]
+        params["precision"] = exchanged(params["precision"])
+        inputs = inputs[::-1]
     elif equation.primitive.name == "split":
         params["axis"] = 1 - params["axis"]
     elif equation.primitive.name == "slice":
@@ -113,7 +125,7 @@ def _with_given_factors(jaxpr: Any) -> Any:
     factors = {
         var
         for equation in jaxpr.eqns
-        if equation.primitive.name == "dot_general"
+        if equation.primitive.name == _PRODUCT and not any(equation.params["dimension_numbers"][1])
         for var in equation.invars
         if not _is_literal(var)
     }
@@ -130,7 +142,7 @@ def _with_given_factors(jaxpr: Any) -> Any:
                 params = equation.params | {"dimension": order[equation.params["dimension"]]}
                 equations.append(equation.replace(invars=list(parts), outvars=[whole], params=params))
                 given[equation.outvars[0]] = whole, order
-        elif name == "dot_general" and not any(equation.params["dimension_numbers"][1]):
+        elif name == _PRODUCT and not any(equation.params["dimension_numbers"][1]):
             equation = _given(equation, given)
         equations.append(equation)
     return jaxpr.replace(eqns=equations) if given else jaxpr

@@ -22,13 +22,14 @@ import jax.extend.core
 import jax.numpy as jnp
 from jax import lax
 
-from jaxreg.lab.sweeps.orientation import oriented, turns_results
+from jaxreg.lab.sweeps.chunk_size import bodies
+from jaxreg.lab.sweeps.orientation import exchanged, oriented, turns_results
 
 _CALLS = ("jit", "pjit", "scan", "while", "cond", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call")
 """Operations whose inner functions are rewritten too."""
 _LOOPS = ("scan", "while")
-_UNROLLED = 640
-"""Most operations that all steps of a loop have together, for the loop to be unrolled."""
+_UNROLLED, _STEPS = 640, 32
+"""Most operations that all steps of a loop have together, and most steps, for the loop to be unrolled."""
 _NARROW, _WIDER = 16, 4
 """Most columns of a narrow matrix, and how many times as many the other one has. A narrow matrix is transposed in
 memory before its product."""
@@ -38,7 +39,7 @@ _CHANNELS, _WINDOW = 8, 25
 """Most channels or filters, and largest size of the window, with which a convolution is a sum of shifted products."""
 _PATCH, _FILTERS = 32, 16
 """Most numbers in a window, over all channels, and most filters, with which a convolution is one product of windows
-that are laid out as rows."""
+that are laid out as rows. With more filters, Eigen's kernel is faster."""
 _SPLIT, _TERMS = 8, 49
 """Most groups of a convolution that are split into one convolution each, and most terms of one that is a sum."""
 _SPECS = (("NWC", "WIO", "NWC"), ("NHWC", "HWIO", "NHWC"), ("NDHWC", "DHWIO", "NDHWC"))
@@ -187,18 +188,18 @@ def _inside(equation: Any, unroll: bool, looped: bool) -> Any:
 
 def _is_short(equation: Any) -> bool:
     """Tell whether an equation is a loop that is unrolled: a scan of few steps without loops inside of it."""
-    if equation.primitive.name != "scan" or equation.params["length"] < 2:
+    if equation.primitive.name != "scan" or not 2 <= equation.params["length"] <= _STEPS:
         return False
     (body,) = _functions(equation)
     return not _has_loops(body) and equation.params["length"] * _operations(body) <= _UNROLLED
 
 
 def _has_loops(jaxpr: Any) -> bool:
-    return any(eq.primitive.name in _LOOPS or any(map(_has_loops, _functions(eq))) for eq in jaxpr.eqns)
+    return any(equation.primitive.name in _LOOPS or any(map(_has_loops, bodies(equation))) for equation in jaxpr.eqns)
 
 
 def _operations(jaxpr: Any) -> int:
-    return sum(sum(map(_operations, _functions(equation))) or 1 for equation in jaxpr.eqns)
+    return sum(sum(map(_operations, bodies(equation))) or 1 for equation in jaxpr.eqns)
 
 
 def _is_slow(equation: Any) -> bool:
@@ -239,7 +240,8 @@ def _products_for_sums(jaxpr: Any) -> dict[Any, Any]:
         if columns is not None and min(columns) <= _FEW:
             wider = equation.invars[columns[1] > columns[0]]
             rows = tuple(range(len(equation.params["dimension_numbers"][0][0])))
-            if not hasattr(wider, "val") and (wider, rows) in sums:
+            same = wider.aval.dtype == equation.outvars[0].aval.dtype
+            if same and not hasattr(wider, "val") and (wider, rows) in sums:
                 found[sums[wider, rows]] = equation
     return found
 
@@ -273,7 +275,8 @@ def _multiply(
     narrow, wide = (second, first) if swapped else (first, second)
     if summed:
         narrow = jnp.concatenate([narrow, jnp.ones((len(narrow), 1), narrow.dtype)], axis=1)
-    options = params["precision"], params["preferred_element_type"]
+    precision = exchanged(params["precision"]) if swapped else params["precision"]
+    options = precision, params["preferred_element_type"]
     left_factor = _barrier(narrow.T) if _is_narrow(*columns) else narrow.T
     found = lax.dot_general(left_factor, wide, (((1,), (0,)), ((), ())), *options)
     sums = found[-1].reshape((left if swapped else right).shape[count:]) if summed else None
@@ -337,6 +340,8 @@ def _convolve(x: Any, kernel: Any, equation: Any) -> Any:
 
 
 def _convolve_whole(x: Any, kernel: Any, params: Any) -> Any:
+    if min(_counts(_padded(x, params), kernel.shape[:-2], params)) < 1:
+        return _ordered(x, kernel, params)
     if prod(kernel.shape[:-1]) <= _PATCH and max(params["lhs_dilation"]) == 1:
         return _of_patches(x, kernel, params) if kernel.shape[-1] <= _FILTERS else _ordered(x, kernel, params)
     few = min(kernel.shape[-2:]) <= _CHANNELS or max(params["lhs_dilation"]) > 1
@@ -373,7 +378,9 @@ def _of_patches(x: Any, kernel: Any, params: Any) -> Any:
     starts = [[place * gap for place, gap in zip(entry, apart, strict=True)] for entry in product(*map(range, window))]
     patches = jnp.concatenate([_cut(padded, start, sizes, params["window_strides"]) for start in starts], -1)
     options = params["precision"], params["preferred_element_type"]
-    return lax.dot_general(patches, kernel.reshape(-1, filters), (((x.ndim - 1,), (0,)), ((), ())), *options)
+    return lax.dot_general(
+        patches, kernel.reshape(prod(kernel.shape[:-1]), filters), (((x.ndim - 1,), (0,)), ((), ())), *options
+    )
 
 
 def _by_groups(x: Any, kernel: Any, params: Any) -> Any:

@@ -53,6 +53,7 @@ KEPT = {
     "a part used as it is": lambda w, v, x, y: ((parts := jnp.split(w @ x.T, 2))[0].T, jnp.sin(parts[1])),
     "a sum with no product": lambda w, v, x, y: (w @ x.T + jnp.arange(54.0).reshape(6, 9)).T,
     "a sum of a row": lambda w, v, x, y: (w @ x.T + jnp.arange(9.0)).T,
+    "a factor": lambda w, v, x, y: ((p := w @ x.T) @ jnp.ones((9, 2)), p.T),
     "a gradient": lambda w, v, x, y: (x.T @ y).T,
     "many products": lambda w, v, x, y: jnp.einsum("abk,ack->abc", w.reshape(2, 3, 4), x[:8].reshape(2, 4, 4)).mT,
     "of three axes": lambda w, v, x, y: jnp.transpose(jnp.einsum("ak,bck->abc", w, x[:8].reshape(2, 4, 4)), (2, 0, 1)),
@@ -91,6 +92,19 @@ def test_other_results_stay_as_they_are(run: Any) -> None:
     before, after = compared(run)
     assert not turns_results(before)
     assert len(transposes(after)) == len(transposes(before))
+
+
+CHAINS = {
+    "of two": lambda w, v, x, y: (w @ x.T @ jnp.ones((5, 9)).T).T,
+    "of one with itself": lambda w, v, x, y: ((p := w @ x.T) @ p.T).T,
+    "on the left": lambda w, v, x, y: (jnp.ones((5, 9)) @ (w @ x.T).T).T,
+    "of parts": lambda w, v, x, y: sum(part @ jnp.ones((5, 9)).T for part in jnp.split(w @ x.T, 2)).T,
+}
+
+
+@pytest.mark.parametrize("run", CHAINS.values(), ids=CHAINS)
+def test_products_of_products_are_the_same(run: Any) -> None:
+    compared(run)
 
 
 def test_a_factor_of_transposes_is_made_of_what_was_transposed() -> None:
