@@ -283,7 +283,8 @@ def _multiply(
     found = found[:-1] if summed else found
     axes, own = range(left.ndim + right.ndim - 2 * count), left.ndim - count
     if swapped != (permutation is not None and tuple(permutation) == (*axes[own:], *axes[:own])):
-        # XLA would fold a transpose of the result into the product, and so undo the change.
+        # XLA would fold a transpose of the result into the product, and so undo the change. Stacking prevents this. For
+        # a wide matrix it takes too many operations; a barrier prevents most of it.
         found = jnp.stack(list(found), axis=1).T if _is_narrow(*columns) else _barrier(found)
     return (found.T if swapped else found).reshape(*left.shape[count:], *right.shape[count:]), sums
 
@@ -308,7 +309,7 @@ def _terms(equation: Any) -> int:
 
 def _is_convolution(equation: Any) -> bool:
     """Tell whether an equation is a convolution that is rewritten: one of many groups only if these are small."""
-    if equation.primitive.name != "conv_general_dilated" or not _is_real(equation):
+    if equation.primitive.name != "conv_general_dilated" or not _is_real(equation) or not equation.outvars[0].aval.size:
         return False
     places = len(equation.params["dimension_numbers"].lhs_spec) - 2
     few = _groups(equation.params) <= _SPLIT or _terms(equation) <= _TERMS
@@ -340,8 +341,6 @@ def _convolve(x: Any, kernel: Any, equation: Any) -> Any:
 
 
 def _convolve_whole(x: Any, kernel: Any, params: Any) -> Any:
-    if min(_counts(_padded(x, params), kernel.shape[:-2], params)) < 1:
-        return _ordered(x, kernel, params)
     if prod(kernel.shape[:-1]) <= _PATCH and max(params["lhs_dilation"]) == 1:
         return _of_patches(x, kernel, params) if kernel.shape[-1] <= _FILTERS else _ordered(x, kernel, params)
     few = min(kernel.shape[-2:]) <= _CHANNELS or max(params["lhs_dilation"]) > 1
@@ -378,9 +377,7 @@ def _of_patches(x: Any, kernel: Any, params: Any) -> Any:
     starts = [[place * gap for place, gap in zip(entry, apart, strict=True)] for entry in product(*map(range, window))]
     patches = jnp.concatenate([_cut(padded, start, sizes, params["window_strides"]) for start in starts], -1)
     options = params["precision"], params["preferred_element_type"]
-    return lax.dot_general(
-        patches, kernel.reshape(prod(kernel.shape[:-1]), filters), (((x.ndim - 1,), (0,)), ((), ())), *options
-    )
+    return lax.dot_general(patches, kernel.reshape(-1, filters), (((x.ndim - 1,), (0,)), ((), ())), *options)
 
 
 def _by_groups(x: Any, kernel: Any, params: Any) -> Any:
