@@ -6,6 +6,8 @@ import importlib
 import pkgutil
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -183,3 +185,13 @@ def test_code_and_help_use_plain_words():
         if (word := PROSE["WORST"].search(line))
     ]
     assert not found
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+def test_each_door_has_all_of_its_imports(page):
+    """Readers enter by one of three sections, and copy its code alone."""
+    for section in (ROOT / page).read_text("utf-8").split("\n## ")[1:]:
+        code = "\n".join(re.findall(r"```python\n(.*?)```", section, re.DOTALL))
+        command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "-"]
+        done = subprocess.run(command, input=code, capture_output=True, text=True)
+        assert done.returncode == 0, f"{section.splitlines()[0]}: {done.stdout}"
