@@ -836,30 +836,6 @@ def test_any_executor(tmp_path: Path) -> None:
     xr.testing.assert_identical(found, sweep(walk, WALKS, chunk=4))
 
 
-def test_an_executor_whose_futures_are_not_pythons(tmp_path: Path) -> None:
-    from distributed import Client, LocalCluster
-
-    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster, Client(cluster) as client:
-        found = sweep(walk, WALKS, tmp_path, chunk=4, executor=client).load()  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="worker's own"):
-            sweep(walk, WALKS, executor=_Elsewhere(client))  # type: ignore[arg-type]
-    xr.testing.assert_identical(found, sweep(walk, WALKS, chunk=4))
-
-
-class _Elsewhere:
-    """Chunks fail on its workers."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return self._client.submit(_fails if function.__name__ == "_computed" else function, *arguments)
-
-
-def _fails(*_: Any) -> None:
-    raise ValueError("a worker's own")
-
-
 def test_what_can_not_travel_is_said() -> None:
     lock = threading.Lock()
 
@@ -1220,6 +1196,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_four_dask_workers_one_of_them_killed(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
     script = tmp_path / "script.py"
     script.write_text(PRELUDE + DASK)
     done = subprocess.run([sys.executable, script], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)

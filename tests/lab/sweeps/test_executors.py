@@ -5,12 +5,16 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 from jaxreg.lab import Segments, open_store, sweep
 
@@ -27,6 +31,32 @@ def test_states_travel_to_workers_and_back() -> None:
         found = sweep(double, {"x": [4.0, 3.0, 2.0, 1.0]}, chunk=2, executor=executor, segments=segments)
     nan = np.nan
     np.testing.assert_array_equal(found["y"], [[12.0, nan, nan], [9.0, nan, nan], [6.0, 10.0, nan], [3.0, 5.0, 9.0]])
+
+
+def test_an_executor_whose_futures_are_not_pythons(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="not locked, as xarray would import it everywhere")
+
+    class Elsewhere:
+        """Chunks fail on its workers."""
+
+        def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+            return client.submit(fails if function.__name__ == "_computed" else function, *arguments)
+
+    def fails(*_: Any) -> None:
+        raise ValueError("a worker's own")
+
+    def walk(scale: Any, seed: Any) -> dict[str, Any]:
+        return {"path": jnp.cumsum(scale * jax.random.normal(jax.random.key(seed), (5,)))}
+
+    walks = {"scale": [0.1, 1.0, 10.0], "seed": range(7)}
+    with (
+        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        found = sweep(walk, walks, tmp_path, chunk=4, executor=client).load()
+        with pytest.raises(ValueError, match="worker's own"):
+            sweep(walk, walks, executor=Elsewhere())  # type: ignore[arg-type]
+    xr.testing.assert_identical(found, sweep(walk, walks, chunk=4))
 
 
 def test_a_module_that_workers_lack_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +135,7 @@ def test_the_pods_of_the_kubernetes_job_share_the_sweep_of_the_page(tmp_path: Pa
 @pytest.mark.slow
 def test_the_dask_cluster_of_the_page_computes_its_sweep(tmp_path: Path) -> None:
     """The commands and the script of the page, on this machine: workers get the module by `upload_file` alone."""
+    pytest.importorskip("distributed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
