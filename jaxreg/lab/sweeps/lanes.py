@@ -15,14 +15,16 @@ from typing import Any
 
 from jaxreg.lab.sweeps.chunk_size import bodies, executions, traffic, working_set
 from jaxreg.lab.sweeps.rewriting import has_convolutions, has_short_loops, is_rewritable
+from jaxreg.lab.sweeps.small_sums import has_small_sums
 from jaxreg.lab.sweeps.splits import factorizes
 
 BATCHED = "batched"
+SUMMED = "batched, summed"
 IN_TURN = "in turn"
 REWRITTEN = "in turn, rewritten"
 UNROLLED = "in turn, unrolled"
 TOGETHER = "jaxreg.together"
-"""Name of a `jax.named_scope` that marks code written to be batched, such as the code of `fit`."""
+"""Name of a `jax.named_scope` that marks code written to be batched, such as `fit` where each run has its own data."""
 
 _LARGE = 2048
 """If an operation of a lane writes at least this many bytes on average, the lanes are computed one after the other."""
@@ -35,15 +37,16 @@ _SMALL = 2**17
 def arrangement(jaxpr: Any, free: bool = True, much: bool = False) -> str:
     """Decide how a CPU computes the runs of a chunk: batched by `vmap`, or one after the other.
 
-    The result is `BATCHED`, `IN_TURN` (one after the other), `REWRITTEN` (one after the other, with slow operations
-    replaced by faster ones) or `UNROLLED` (like `REWRITTEN`, with short loops unrolled).
+    The result is `BATCHED`, `SUMMED` (batched, with products over few numbers written as sums), `IN_TURN` (one after
+    the other), `REWRITTEN` (one after the other, with slow operations replaced by faster ones) or `UNROLLED` (like
+    `REWRITTEN`, with short loops unrolled).
 
     Args:
         jaxpr: Traced function of one run, ``traced.jaxpr.jaxpr``.
         free: Whether runs with large operations may be computed one after the other. If False, only runs with
             convolutions or LAPACK calls are.
-        much: Whether the runs together take long. Only then are loops unrolled, and is code marked by `TOGETHER` not
-            batched.
+        much: Whether the runs together take long. Only then are loops unrolled, is code marked by `TOGETHER` not
+            batched, and has its products written as sums.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -61,7 +64,7 @@ def arrangement(jaxpr: Any, free: bool = True, much: bool = False) -> str:
     if factorizes(jaxpr) and not marked:
         return IN_TURN
     if not large or (marked and not much):
-        return BATCHED
+        return SUMMED if free and marked and much and has_small_sums(jaxpr) else BATCHED
     return REWRITTEN if is_rewritable(jaxpr) else IN_TURN
 
 

@@ -34,11 +34,12 @@ from jaxreg.lab.sweeps.callbacks import find_callbacks
 from jaxreg.lab.sweeps.chunk_size import cores, default_width, device_memory, traffic
 from jaxreg.lab.sweeps.compilation import compile_with
 from jaxreg.lab.sweeps.grid import Grid, plain
-from jaxreg.lab.sweeps.lanes import BATCHED, REWRITTEN, UNROLLED, arrangement
+from jaxreg.lab.sweeps.lanes import BATCHED, REWRITTEN, SUMMED, UNROLLED, arrangement
 from jaxreg.lab.sweeps.manifest import STATE, Chunks, Variable
 from jaxreg.lab.sweeps.outputs import Arrays, Run, describe, evaluate
 from jaxreg.lab.sweeps.rewriting import evaluate as evaluate_rewritten
 from jaxreg.lab.sweeps.segments import advance, first_state
+from jaxreg.lab.sweeps.small_sums import with_small_sums
 from jaxreg.lab.sweeps.splits import factorizes, is_split
 from jaxreg.lab.sweeps.structures import Structure
 
@@ -150,7 +151,7 @@ class Program:
             self._options = _WIDE
         least = spread or self.workers * jax.process_count()
         self.chunk = chunk or default_width(self._traced.jaxpr.jaxpr, grid.size, least, memory)
-        if chunk is None and self.arranged != BATCHED:
+        if chunk is None and not self._is_batched:
             self.chunk = max(1, min(self.chunk, grid.size // (spread or _EVEN * least)))
         while chunk is None and memory is not None and self.chunk > 1 and self._needed() > memory:
             self._loaded.clear()
@@ -216,6 +217,10 @@ class Program:
             **({"callbacks": ", ".join(callbacks)} if callbacks else {}),
             **({"begin": begin["program"]} if begin else {}),
         }
+
+    @property
+    def _is_batched(self) -> bool:
+        return self.arranged in (BATCHED, SUMMED)
 
     @property
     def _is_split(self) -> bool:
@@ -338,7 +343,8 @@ class Program:
             large, operands, *state = arguments or ((), {})
             consts = dict(enumerate(traced.consts)) | dict(zip(self._large, large, strict=True))
             values = list(consts.values())
-            lane = jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(traced.jaxpr, values))
+            jaxpr = with_small_sums(traced.jaxpr) if self.arranged == SUMMED else traced.jaxpr
+            lane = jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(jaxpr, values))
             if self.arranged in (REWRITTEN, UNROLLED):
 
                 def lane(*arguments: Any) -> Any:
@@ -348,7 +354,7 @@ class Program:
                 point = (leaf[index[owner]] for owner, leaf in zip(self._owners, leaves, strict=True))
                 return lane(*point, *jax.tree.leaves(operands), *jax.tree.leaves(state))
 
-            if self.arranged == BATCHED:
+            if self._is_batched:
                 return jax.vmap(one)(indices, *state)
             return jax.lax.map(lambda row: one(*row), (indices, *state)) if state else jax.lax.map(one, indices)
 
@@ -383,7 +389,7 @@ class Program:
     @cached_property
     def _turn(self) -> AbstractContextManager[Any]:
         on_cpu = self.devices[0].platform == "cpu"
-        stacks = self.arranged == BATCHED or factorizes(self._traced.jaxpr.jaxpr, stacks=True)
+        stacks = self._is_batched or factorizes(self._traced.jaxpr.jaxpr, stacks=True)
         return _ALONE if on_cpu and stacks and "@lapack_" in self._text else nullcontext()
 
     def _call(

@@ -24,9 +24,8 @@ from jax import lax
 
 from jaxreg.lab.sweeps.chunk_size import bodies
 from jaxreg.lab.sweeps.orientation import exchanged, oriented, turns_results
+from jaxreg.lab.sweeps.small_sums import inner_functions
 
-_CALLS = ("jit", "pjit", "scan", "while", "cond", "checkpoint", "remat2", "custom_jvp_call", "custom_vjp_call")
-"""Operations whose inner functions are rewritten too."""
 _LOOPS = ("scan", "while")
 _UNROLLED, _STEPS = 640, 32
 """Most operations that all steps of a loop have together, and most steps, for the loop to be unrolled."""
@@ -52,7 +51,7 @@ def is_rewritable(jaxpr: Any) -> bool:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
     """
     return turns_results(jaxpr) or any(
-        _is_slow(equation) or any(map(is_rewritable, _functions(equation))) for equation in oriented(jaxpr).eqns
+        _is_slow(equation) or any(map(is_rewritable, inner_functions(equation))) for equation in oriented(jaxpr).eqns
     )
 
 
@@ -65,7 +64,7 @@ def has_convolutions(jaxpr: Any, least: int) -> bool:
     """
     return any(
         (_is_convolution(equation) and equation.outvars[0].aval.size * equation.outvars[0].aval.dtype.itemsize >= least)
-        or any(has_convolutions(inner, least) for inner in _functions(equation))
+        or any(has_convolutions(inner, least) for inner in inner_functions(equation))
         for equation in jaxpr.eqns
     )
 
@@ -77,11 +76,13 @@ def has_short_loops(jaxpr: Any, looped: bool = False) -> bool:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
         looped: Whether the function is the body of a loop, or part of one.
     """
-    return any(
-        (looped and _is_short(equation))
-        or any(has_short_loops(inner, looped or equation.primitive.name in _LOOPS) for inner in _functions(equation))
-        for equation in jaxpr.eqns
-    )
+    for equation in jaxpr.eqns:
+        if looped and _is_short(equation):
+            return True
+        inside = looped or equation.primitive.name in _LOOPS
+        if any(has_short_loops(inner, inside) for inner in inner_functions(equation)):
+            return True
+    return False
 
 
 def evaluate(
@@ -153,14 +154,6 @@ def _run(jaxpr: Any, equations: Sequence[Any], known: dict[Any, Any]) -> dict[An
     return dict(zip(made, run(*(known[var] for var in taken)), strict=True))
 
 
-def _functions(equation: Any) -> list[Any]:
-    """Return the inner functions of an equation that are rewritten with it, such as the body of a loop."""
-    if equation.primitive.name not in _CALLS:
-        return []
-    entries = [item for entry in equation.params.values() for item in (entry if type(entry) is tuple else (entry,))]
-    return [getattr(item, "jaxpr", item) for item in entries if hasattr(getattr(item, "jaxpr", item), "eqns")]
-
-
 def _inside(equation: Any, unroll: bool, looped: bool) -> Any:
     """Return an equation with its inner functions rewritten, if that changes them. Short loops are unrolled."""
     if unroll and looped and _is_short(equation):
@@ -181,7 +174,7 @@ def _inside(equation: Any, unroll: bool, looped: bool) -> Any:
         found = jax.make_jaxpr(lambda *arguments: evaluate(inner, consts, arguments, unroll, looped))(*shapes)
         return found if hasattr(entry, "consts") else found.jaxpr
 
-    if not any(map(changes, _functions(equation))):
+    if not any(map(changes, inner_functions(equation))):
         return equation
     return equation.replace(params={name: rewritten(entry) for name, entry in equation.params.items()})
 
@@ -190,7 +183,7 @@ def _is_short(equation: Any) -> bool:
     """Tell whether an equation is a loop that is unrolled: a scan of few steps without loops inside of it."""
     if equation.primitive.name != "scan" or not 2 <= equation.params["length"] <= _STEPS:
         return False
-    (body,) = _functions(equation)
+    (body,) = inner_functions(equation)
     return not _has_loops(body) and equation.params["length"] * _operations(body) <= _UNROLLED
 
 

@@ -6,6 +6,7 @@ epoch at which it diverged.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -100,7 +101,7 @@ def fit(
         return point
 
     def train(state: State, last: jax.Array) -> State:
-        return _train(problem, recipe, key, state, last - problem.record_every, problem.record_every, data)
+        return _train(problem, recipe, key, state, last - problem.record_every, problem.record_every, data, draw)
 
     def record(state: State, last: jax.Array) -> tuple[State, dict[str, jax.Array]]:
         # The first point, of the initial weights, comes from the same loop, so that `measure` is compiled only once.
@@ -182,7 +183,7 @@ def advance(
         >>> bool(jax.numpy.allclose(whole.params["hidden"]["kernel"], at_once, atol=1e-6))
         True
     """
-    return _train(problem, recipe, key, state, trained, epochs, _of_draw(problem, draw))
+    return _train(problem, recipe, key, state, trained, epochs, _of_draw(problem, draw), draw)
 
 
 def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of arrays of JAX
@@ -195,7 +196,6 @@ def _of_draw(problem: Problem, draw: jax.Array | int) -> Any:  # a Data of array
     return Data._make(None if array is None else jnp.asarray(array)[draw] for array in problem.data)
 
 
-@jax.named_scope(TOGETHER)
 def _train(
     problem: Problem,
     recipe: Recipe,
@@ -204,6 +204,7 @@ def _train(
     trained: jax.Array | int,
     epochs: int,
     data: Any,
+    draw: jax.Array | int,
 ) -> State:
     transformation, order_key = recipe.transformation(), jax.random.split(key)[1]
     if problem.model.train is not None:
@@ -247,7 +248,9 @@ def _train(
         bad = ~jnp.all(jnp.isfinite(losses)) & (state.diverged_at < 0)
         return State(*carry, jnp.where(bad, number, state.diverged_at))
 
-    return jax.lax.fori_loop(0, epochs, epoch, state)
+    # A batch of runs is fast if each run has its own data. With data that they share, XLA transposes what they compute.
+    with jax.named_scope(TOGETHER) if isinstance(draw, jax.core.Tracer) else nullcontext():
+        return jax.lax.fori_loop(0, epochs, epoch, state)
 
 
 def _step_keys(key: jax.Array, batches: tuple[jax.Array, ...] | None) -> jax.Array:

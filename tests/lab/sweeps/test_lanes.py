@@ -19,7 +19,7 @@ from jaxreg.lab.sweeps import program
 from jaxreg.lab.sweeps.chunk_size import cores
 from jaxreg.lab.sweeps.engine import sweep
 from jaxreg.lab.sweeps.grid import make_grid
-from jaxreg.lab.sweeps.lanes import BATCHED, IN_TURN, REWRITTEN, TOGETHER, UNROLLED
+from jaxreg.lab.sweeps.lanes import BATCHED, IN_TURN, REWRITTEN, SUMMED, TOGETHER, UNROLLED
 from jaxreg.lab.sweeps.program import Program
 from jaxreg.lab.sweeps.store import open_folder
 from jaxreg.lab.training.metrics import squared_error
@@ -110,7 +110,7 @@ def sequences(rate: Any, seed: Any) -> dict[str, Any]:
     data = data._replace(y_train=data.y_train / 9.0, x_test=data.x_test[:, :100], y_test=data.y_test[:, :100] / 9.0)
     net = linen(LSTM(units=(32,), outputs=1), (8, 8))
     problem = Problem(net, data, 2, squared_error, {}, batch_size=100, record_every=1)
-    return fit(problem, Recipe(learning_rate=rate), jax.random.key(seed), 0)
+    return fit(problem, Recipe(learning_rate=rate), jax.random.key(seed), 0 * seed)
 
 
 def pictures(rate: Any, seed: Any) -> dict[str, Any]:
@@ -119,11 +119,17 @@ def pictures(rate: Any, seed: Any) -> dict[str, Any]:
     data = data._replace(y_train=data.y_train / 9.0, x_test=data.x_test[:, :100], y_test=data.y_test[:, :100] / 9.0)
     net = linen(CNN(filters=(16,), outputs=1), (8, 8, 1))
     problem = Problem(net, data, 2, squared_error, {}, batch_size=100, record_every=1)
-    return fit(problem, Recipe(learning_rate=rate), jax.random.key(seed), 0)
+    return fit(problem, Recipe(learning_rate=rate), jax.random.key(seed), 0 * seed)
 
 
 def trained(rate: Any, seed: Any) -> dict[str, Any]:
     """A net of the laboratory, whose operations are as large as those of `train`."""
+    problem = Problem(linen(MLP(hidden=500), (2,)), tutorial_moons(), epochs=10, record_every=10)
+    return fit(problem, Recipe(learning_rate=rate), jax.random.key(seed), 0 * seed)
+
+
+def shared(rate: Any, seed: Any) -> dict[str, Any]:
+    """The same net. All runs have the same data."""
     problem = Problem(linen(MLP(hidden=500), (2,)), tutorial_moons(), epochs=10, record_every=10)
     return fit(problem, Recipe(learning_rate=rate), jax.random.key(seed), 0)
 
@@ -140,6 +146,7 @@ def trained(rate: Any, seed: Any) -> dict[str, Any]:
         (sequences, BATCHED),
         (pictures, BATCHED),
         (trained, BATCHED),
+        (shared, REWRITTEN),
     ],
 )
 def test_large_operations_run_in_turn_but_those_of_fit(run: Any, lanes: str) -> None:
@@ -164,7 +171,8 @@ def much(monkeypatch: pytest.MonkeyPatch) -> None:
         (recurrent, UNROLLED),
         (sequences, UNROLLED),
         (pictures, REWRITTEN),
-        (trained, BATCHED),
+        (trained, SUMMED),
+        (shared, REWRITTEN),
     ],
 )
 def test_short_loops_of_much_work_are_unrolled(run: Any, lanes: str, much: None) -> None:
@@ -191,7 +199,7 @@ def test_the_mark_of_fit_is_in_no_program() -> None:
     assert len(texts) == 1
 
 
-@pytest.mark.parametrize("run", [train, convolved, decay, recurrent, pictures])
+@pytest.mark.parametrize("run", [train, convolved, decay, recurrent, pictures, trained, shared])
 def test_a_sweep_is_a_loop_however_its_lanes_run(run: Any, tmp_path: Path, much: None) -> None:
     found = sweep(run, AXES, tmp_path)
     one = jax.jit(run)
