@@ -54,6 +54,9 @@ compilation takes three quarters of the time, and the run time grows by up to a 
 _WIDE = {"xla_cpu_prefer_vector_width": 512}
 """Compiler options for unrolled loops on a CPU. Vectors of 512 bits save a tenth of the time of an LSTM, because its
 gates need many operations per number. A CPU without such vectors uses shorter ones."""
+_UNDIVIDED = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
+"""Compiler options for programs with sums on a CPU. Otherwise XLA divides their loops between threads that are already
+busy with other chunks, and waits for them."""
 _LARGE = 2**26
 """Constants of at least this many bytes are passed to the program as arguments. As part of the program, such a constant
 would cost XLA seconds, and be stored on disk with the compiled program."""
@@ -147,8 +150,8 @@ class Program:
             free = chunk is None and not operands
             arranged = arrangement(self._traced.jaxpr.jaxpr, free, much=written >= _SOME)
         self.arranged = arranged or BATCHED
-        if self.arranged == UNROLLED:
-            self._options = _WIDE
+        if self.arranged in (UNROLLED, SUMMED):
+            self._options = _WIDE if self.arranged == UNROLLED else _UNDIVIDED
         least = spread or self.workers * jax.process_count()
         self.chunk = chunk or default_width(self._traced.jaxpr.jaxpr, grid.size, least, memory)
         if chunk is None and not self._is_batched:
