@@ -20,7 +20,6 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -905,10 +904,7 @@ def test_the_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pyte
     ]
     assert names["best"]["loss"] == names["found"]["loss"].min()
     page = runpy.run_path(str(Path(__file__).parents[3] / "scripts" / "docs" / "run_pages.py"))["run"]
-    rest = text[text.index(blocks[11]) + len(blocks[11]) + len("```\n") :]
-    if find_spec("distributed") is None:  # its block does nothing but this unless it is a script
-        rest = rest.replace("from distributed import Client, LocalCluster\n", "")
-    assert page(rest, "docs/sweep.md", names) == []
+    assert page(text[text.index(blocks[11]) + len(blocks[11]) + len("```\n") :], "docs/sweep.md", names) == []
     assert open_store("results/ridge").sizes["draw"] == 120
 
 
