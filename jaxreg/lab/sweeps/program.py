@@ -55,7 +55,7 @@ _WIDE = {"xla_cpu_prefer_vector_width": 512}
 """Compiler options for unrolled loops on a CPU. Vectors of 512 bits save a tenth of the time of an LSTM, because its
 gates need many operations per number. A CPU without such vectors uses shorter ones."""
 _UNDIVIDED = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
-"""Compiler options for programs with sums on a CPU. Otherwise XLA divides their loops between threads that are already
+"""Compiler options for programs with sums on a CPU. Otherwise XLA divides their loops between threads that are usually
 busy with other chunks, and waits for them."""
 _LARGE = 2**26
 """Constants of at least this many bytes are passed to the program as arguments. As part of the program, such a constant

@@ -49,6 +49,7 @@ def test_a_sum_is_the_product(spec: str, terms: int, dtype: str) -> None:
         (lambda x, w: x.astype(jnp.bfloat16) @ w.astype(jnp.bfloat16), [(30, 2), (2, 30)]),
         (lambda x, w: jnp.round(x).astype(int) @ jnp.round(w).astype(int), [(30, 2), (2, 30)]),
         (lambda x, w: (x + 0j) @ (w + 0j), [(30, 2), (2, 30)]),
+        (lambda x, w: jnp.matmul(x, w, precision="BF16_BF16_F32"), [(30, 2), (2, 30)]),
     ],
 )
 def test_other_products_stay(function: Any, shapes: list[tuple[int, ...]]) -> None:
