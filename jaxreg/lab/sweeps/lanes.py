@@ -64,7 +64,8 @@ def arrangement(jaxpr: Any, free: bool = True, much: bool = False) -> str:
     if factorizes(jaxpr) and not marked:
         return IN_TURN
     if not large or (marked and not much):
-        return SUMMED if free and marked and much and has_small_sums(jaxpr) else BATCHED
+        summed = free and marked and much and has_small_sums(jaxpr) and not factorizes(jaxpr)
+        return SUMMED if summed else BATCHED
     return REWRITTEN if is_rewritable(jaxpr) else IN_TURN
 
 

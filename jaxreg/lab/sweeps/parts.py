@@ -191,7 +191,10 @@ class Source:
     def _sent(self, lanes: np.ndarray | None) -> ExecutorRunner:
         executor, box = self._options.executor, self.box
         assert executor is not None
-        return ExecutorRunner(executor, box.run, box.over, self._zipped, self._chunk, lanes, self._arranged, box.begin)
+        chunk, arranged = self._chunk, self._arranged
+        if lanes is not None:  # a part of the runs is computed like all of them, also when the sweep is continued
+            chunk, arranged = self._first.chunk, self._first.arranged
+        return ExecutorRunner(executor, box.run, box.over, self._zipped, chunk, lanes, arranged, box.begin)
 
 
 def _part(

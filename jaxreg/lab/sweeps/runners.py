@@ -158,7 +158,7 @@ class ExecutorRunner:
         self._payload = _pack((run, dict(over), zipped, lanes, bool(jax.config.jax_enable_x64), begin))  # type: ignore[attr-defined]
         with _interrupts_held_back():
             job = executor.submit(_described, self._payload, chunk, arranged)
-        outputs, self.chunk, self._arranged, self.identity = job.result()
+        outputs, self.chunk, self.arranged, self.identity = job.result()
         lane = sum(variable.nbytes for variable in outputs.values())
         self.outputs, self.states = _apart(outputs)
         self.most = max(16, min(1024, _IN_FLIGHT // max(1, lane * self.chunk)))
@@ -176,7 +176,7 @@ class ExecutorRunner:
         """Submit a chunk to be computed, and return a future for its result."""
         state = self._carried(number) if self._carried else None
         with _interrupts_held_back():
-            job = self._executor.submit(_computed, self._payload, self.chunk, self._arranged, number, state)
+            job = self._executor.submit(_computed, self._payload, self.chunk, self.arranged, number, state)
         return job if isinstance(job, Future) else _awaited(job)
 
     def close(self) -> None:

@@ -33,6 +33,29 @@ def test_states_travel_to_workers_and_back() -> None:
     np.testing.assert_array_equal(found["y"], [[12.0, nan, nan], [9.0, nan, nan], [6.0, 10.0, nan], [3.0, 5.0, 9.0]])
 
 
+def test_a_sweep_that_stops_runs_goes_on(tmp_path: Path) -> None:
+    def shrink(state: Any, x: Any) -> Any:
+        def step(state: Any, _: None) -> Any:
+            return state + 1e-3 * jnp.sin(state @ (x * jnp.eye(64))), None
+
+        state = jax.lax.scan(step, state, None, 20)[0]
+        return state, {"y": state.sum()}
+
+    segments = Segments(lambda x: x * jnp.ones((64, 64)) / 1000, 3, halve="y")
+
+    def found() -> xr.Dataset:
+        with ThreadPoolExecutor(2) as executor:
+            points = {"x": np.arange(1.0, 1001.0)}
+            return sweep(shrink, points, tmp_path, executor=executor, segments=segments).load()
+
+    whole = found()
+    stores = {path.parent for path in tmp_path.rglob("chunk-*.npz")}
+    assert len(stores) == 3
+    for store in stores:
+        max(store.glob("chunk-*.npz")).unlink()
+    xr.testing.assert_identical(found(), whole)
+
+
 def test_an_executor_whose_futures_are_not_pythons(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="not locked, as xarray would import it everywhere")
 

@@ -226,18 +226,20 @@ def test_a_store_keeps_the_arrangement_that_it_began_with(tmp_path: Path) -> Non
     np.testing.assert_array_equal(there["loss"], here["loss"])
 
 
-def test_a_store_of_unrolled_loops_goes_on_when_the_sweep_shrinks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("run", "lanes"), [(recurrent, UNROLLED), (trained, SUMMED)])
+def test_a_store_of_much_work_goes_on_where_it_counts_as_little(
+    run: Any, lanes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as first:
         first.setattr(program, "_SOME", 0)
-        whole = sweep(recurrent, AXES, tmp_path).load()
-    assert whole.attrs["lanes"] == UNROLLED
-    (tmp_path / "chunk-00000003.npz").unlink()
-    assert sweep(recurrent, AXES, tmp_path).load().identical(whole)
-    (tmp_path / "chunk-00000002.npz").unlink()
+        whole = sweep(run, AXES, tmp_path).load()
+    assert whole.attrs["lanes"] == lanes
+    first_chunk, second_chunk, *_ = sorted(tmp_path.glob("chunk-*.npz"))
+    first_chunk.unlink()
+    assert sweep(run, AXES, tmp_path).load().identical(whole)
+    second_chunk.unlink()
     with ThreadPoolExecutor(1) as executor:
-        assert sweep(recurrent, AXES, tmp_path, executor=executor).load().identical(whole)
+        assert sweep(run, AXES, tmp_path, executor=executor).load().identical(whole)
 
 
 def test_a_store_from_before_programs_were_rewritten_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,11 @@ def gradients(w: Any, x: Any) -> Any:
         jax.jit(gradients),
         lambda w, x: jax.lax.scan(lambda w, _: (gradients(w, x), net(w, x)), w, None, 3),
         lambda w, x: jax.lax.fori_loop(0, x.shape[1], lambda _, w: gradients(w, x), w),
-        lambda w, x: jax.lax.while_loop(lambda w: jnp.sum(x @ w["in"]) > 1e3, lambda w: gradients(w, x), w),
+        lambda w, x: jax.lax.while_loop(
+            lambda carry: jnp.max(x @ carry[1]["in"]) > 1e9 * carry[0],
+            lambda carry: (carry[0] + 1, gradients(carry[1], x)),
+            (jnp.zeros(()), w),
+        ),
         lambda w, x: jax.lax.cond(x[0, 0] > 0, net, lambda w, x: -net(w, x), w, x),
         lambda w, x: jax.grad(lambda w: jnp.sum(jax.checkpoint(net)(w, x)))(w),
         lambda w, x: jax.vmap(net, (None, 0))(w, jnp.stack([x, 2 * x])),
