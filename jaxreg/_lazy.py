@@ -13,6 +13,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from jaxreg._garbage import without_garbage_collection
+
 
 def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
     """Return `__all__`, `__getattr__` and `__dir__` for a package that imports its public names only when needed.
@@ -28,7 +30,8 @@ def attach(package: str) -> tuple[list[str], Callable[[str], Any], Callable[[], 
         if name not in homes:
             raise missing(package, name)
         home = homes[name]
-        value = import_module(f"{home}.{name}") if home == package else getattr(import_module(home), name)
+        with without_garbage_collection():
+            value = import_module(f"{home}.{name}") if home == package else getattr(import_module(home), name)
         setattr(sys.modules[package], name, value)
         return value
 

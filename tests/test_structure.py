@@ -18,7 +18,8 @@ PACKAGE = Path(jaxreg.__file__).parent
 # From bottom to top: a room (a package or a module that stands by itself) imports from lower lines only. Rooms of one
 # line do not know each other.
 FLOORS = [
-    "_lazy _hyperparameters lab.cards",
+    "_garbage _hyperparameters lab.cards",
+    "_lazy",
     "_complex _checks _precision _protocols _sharding",
     "_groups strengths",
     "_singular_values",

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from jaxreg._garbage import without_garbage_collection
 from jaxreg.lab.sweeps.boxes import cut
 from jaxreg.lab.sweeps.claims import Claims, Unshared
 from jaxreg.lab.sweeps.designs import Over
@@ -138,7 +139,9 @@ def prepare(
     with place.named():
         if segments is not None:
             return _prepared_segments(SegmentedSweep(design, place.path, options), options, place)
-        return _prepared(arrange(design, place.path, options), options, place)
+        with without_garbage_collection():
+            arranged = arrange(design, place.path, options)
+        return _prepared(arranged, options, place)
 
 
 def compute(program: Program, operands: Mapping[str, Any]) -> xr.Dataset:

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxreg.lab.sweeps.chunk_size import bodies
+from jaxreg.lab.sweeps.first_steps import with_first_steps_apart
 from jaxreg.lab.sweeps.orientation import exchanged, oriented, turns_results
 from jaxreg.lab.sweeps.small_sums import inner_functions
 
@@ -104,7 +105,7 @@ def evaluate(
         >>> is_rewritable(closed.jaxpr), evaluate(closed.jaxpr, closed.consts, (x, g))[0][:2].tolist()
         (True, [[672.0, 768.0, 864.0], [690.0, 790.0, 890.0]])
     """
-    jaxpr = oriented(jaxpr)
+    jaxpr = oriented(with_first_steps_apart(jaxpr, _is_short) if unroll and looped else jaxpr)
     known: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
     products = _products_for_sums(jaxpr)
     sums = {id(equation): var for var, equation in products.items()}
