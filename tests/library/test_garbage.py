@@ -1,4 +1,4 @@
-"""Python's search for garbage is paused while modules are imported, and goes on afterwards."""
+"""Python's garbage collector is paused while modules are imported, and goes on afterwards."""
 
 import gc
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Traced functions in which the first step of a short loop is apart, because its state is zero.
+"""Traced functions whose short loops leave out products with a state of zeros.
 
 Recurrent networks start with a state of zeros. So in the first step of a sequence, the product of the state with the
 recurrent kernel is zero. In the gradient of that kernel, so is the term of the first step. XLA on a CPU computes both.
@@ -19,13 +19,14 @@ _ARRANGING = ("broadcast_in_dim", "convert_element_type", "reshape", "slice", "s
 def with_first_steps_apart(jaxpr: Any, is_short: Callable[[Any], bool]) -> Any:
     """Return a traced function with the same results, in which products with a state of zeros are not computed.
 
-    The step that has such products is computed outside of its loop: the first step, or the last one of a loop that
-    computes the gradient of another one. Infinite weights make a difference: their product with zero is now zero, and
-    not NaN.
+    The step that has such products is computed outside of its loop: the first step of a loop that starts with zeros,
+    and the first or last step of a loop over the states of an earlier one, as in gradients. Only numbers that are
+    infinite or NaN make a difference, as their product with zero is now zero.
 
     Args:
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``. Functions inside of it stay as they are.
-        is_short: Whether an equation is a loop to change. Loops of two steps stay as they are.
+        is_short: Whether an equation is a loop to change. Loops of two steps, and those with
+            effects, stay as they are.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -37,7 +38,7 @@ def with_first_steps_apart(jaxpr: Any, is_short: Callable[[Any], bool]) -> Any:
         [5, 4]
     """
     zeros: set[Any] = set()
-    zero_entries: dict[Any, int] = {}  # arrays with an entry along the first axis that is zero, and its number
+    zero_entries: dict[Any, int] = {}  # array -> index along its first axis at which it is zero
     names: dict[Any, Any] = {}
     equations: list[Any] = []
 
@@ -65,23 +66,25 @@ def _arranges_zeros(equation: Any, zeros: Collection[Any]) -> bool:
     if equation.primitive.name not in _ARRANGING:
         return False
     array = equation.invars[0]
-    return bool(jnp.ndim(array.val) == 0 and array.val == 0) if _is_literal(array) else array in zeros
+    if not _is_literal(array):
+        return array in zeros
+    return jnp.issubdtype(array.aval.dtype, jnp.number) and not array.aval.shape and bool(array.val == 0)
 
 
 def _parts(equation: Any, variables: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
-    """Return the constants, the states and the arrays of rows of a loop, or what belongs to them in another order."""
+    """Divide the operands of a loop, or the inputs of its body, into constants, states and rows."""
     constants, states = equation.params["num_consts"], equation.params["num_carry"]
     return variables[:constants], variables[constants : constants + states], variables[constants + states :]
 
 
 def _ends(equation: Any) -> tuple[int, int]:
-    """Return the numbers of the rows that a loop takes in its first and in its last step."""
+    """Return the indices of the rows that a loop takes in its first and in its last step."""
     ends = 0, equation.params["length"] - 1
     return ends[::-1] if equation.params["reverse"] else ends
 
 
 def _kept_states(equation: Any, zeros: Collection[Any]) -> dict[Any, int]:
-    """Return the results of a loop that contain the states before each step, if the first one is zero."""
+    """Return the results of a loop that are the states before each step, with the index at which they are zero."""
     body, count = equation.params["jaxpr"].jaxpr, equation.params["num_carry"]
     _, starts, _ = _parts(equation, equation.invars)
     _, states, _ = _parts(equation, body.invars)
@@ -95,13 +98,13 @@ def _apart(equation: Any, zeros: Collection[Any], zero_entries: dict[Any, int]) 
     body = equation.params["jaxpr"].jaxpr
     _, starts, rows = _parts(equation, equation.invars)
     _, states, entries = _parts(equation, body.invars)
-    for first, number in zip((True, False), _ends(equation), strict=True):
-        known = {entry for entry, var in zip(entries, rows, strict=True) if zero_entries.get(_key(var)) == number}
+    for first, index in zip((True, False), _ends(equation), strict=True):
+        known = {entry for entry, var in zip(entries, rows, strict=True) if zero_entries.get(_key(var)) == index}
         if first:
             known |= {state for state, var in zip(states, starts, strict=True) if _key(var) in zeros}
-        step = _without_products_of_zeros(body, known)
+        step = _without_products_of_zeros(body, known) if known else None
         if step is not None:
-            return _divided(equation, step, first, number)
+            return _divided(equation, step, first, index)
     return None
 
 
@@ -110,11 +113,12 @@ def _key(var: Any) -> Any:
 
 
 def _without_products_of_zeros(jaxpr: Any, zeros: Collection[Any]) -> Any:
-    """Return a function of arrays, some of them zero, without products with these, or None if there is none."""
+    """Return a function some of whose inputs are zero without products with these, or None if it has none."""
     zeros = set(zeros)
     equations: list[Any] = []
     for equation in jaxpr.eqns:
-        product = equation.primitive.name == "dot_general" and any(_key(var) in zeros for var in equation.invars)
+        is_product = equation.primitive.name == "dot_general" and equation.outvars[0].aval.shape
+        product = is_product and any(_key(var) in zeros for var in equation.invars)
         if product or _arranges_zeros(equation, zeros):
             zeros.update(equation.outvars)
         if product:
@@ -126,25 +130,27 @@ def _without_products_of_zeros(jaxpr: Any, zeros: Collection[Any]) -> Any:
     return jaxpr.replace(eqns=equations) if changed else None
 
 
-def _divided(equation: Any, step: Any, first: bool, number: int) -> Any:
+def _divided(equation: Any, step: Any, first: bool, index: int) -> Any:
     """Return a traced function that computes a loop with one step apart.
 
     Args:
         equation: The loop.
         step: The body of the loop for that step.
         first: Whether that step is the first one, or the last one.
-        number: Number of the row of that step.
+        index: Index of the row of that step.
     """
     params, count = equation.params, equation.params["num_carry"]
     alone = jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(step, params["jaxpr"].consts))
-    others = (1, params["length"]) if number == 0 else (0, number)
+    others = (1, params["length"]) if index == 0 else (0, index)
+    types = [var.aval.dtype for var in equation.outvars[count:]]
 
     def run(*operands: Any) -> list[Any]:
         constants, state, rows = _parts(equation, operands)
 
         def one(state: Any) -> tuple[Any, Any]:
-            found = alone(*constants, *state, *(lax.index_in_dim(array, number, keepdims=False) for array in rows))
-            return found[:count], [array[None] for array in found[count:]]
+            found = alone(*constants, *state, *(lax.index_in_dim(array, index, keepdims=False) for array in rows))
+            kept = (lax.expand_dims(array, (0,)) for array in found[count:])  # some may be plain numbers
+            return found[:count], list(map(lax.convert_element_type, kept, types))
 
         def loop(state: Any) -> tuple[Any, Any]:
             rest = [lax.slice_in_dim(array, *others) for array in rows]

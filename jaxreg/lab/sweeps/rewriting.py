@@ -9,7 +9,8 @@ Gradients contain several kinds of slow operations:
   fewer columns is on the left and transposed in memory.
 - Products that `vmap` computes transposed, as `jaxreg.lab.sweeps.orientation` describes.
 - Loops with few steps inside of other loops, as over the steps of a short sequence. Each step cuts rows out of arrays
-  and writes others into them.
+  and writes others into them. In the first step, a state of zeros is multiplied, as
+  `jaxreg.lab.sweeps.first_steps` describes.
 """
 
 from collections.abc import Sequence
@@ -95,7 +96,7 @@ def evaluate(
         jaxpr: A traced function, ``traced.jaxpr.jaxpr``.
         consts: Constants of the traced function.
         arguments: Arguments of the traced function.
-        unroll: Whether to unroll loops of few steps inside of other loops.
+        unroll: Whether to unroll loops of few steps inside of other loops, without products with a state of zeros.
         looped: Whether the function is the body of a loop, or part of one.
 
     Example:

@@ -19,12 +19,13 @@ KERNEL, GATE = (jnp.asarray(RNG.normal(size=(UNITS, UNITS)), jnp.float32) for _ 
 X = jnp.asarray(RNG.normal(size=(STEPS, ROWS, UNITS)), jnp.float32)
 
 
-def scanned(start: Any, reverse: bool = False, kept: bool = False) -> Callable[..., Any]:
-    """A recurrent network from a state on, with or without all of its states."""
+def scanned(start: Any, reverse: bool = False, kept: bool = False, inside: bool = False) -> Callable[..., Any]:
+    """A recurrent network from a state on, with or without all of its states, or with a product of zeros inside."""
 
     def run(kernel: Any, gate: Any, x: Any) -> Any:
         def step(h: Any, row: Any) -> Any:
             h = jnp.tanh(row + h @ kernel) * jax.nn.sigmoid(h @ gate)
+            h += jnp.zeros_like(h) @ gate if inside else 0
             return h, h if kept else None
 
         return jax.lax.scan(step, start(x), x, reverse=reverse)
@@ -60,11 +61,45 @@ def long_and_short(kernel: Any, gate: Any, x: Any) -> Any:
 def gradients(run: Callable[..., Any]) -> Callable[..., Any]:
     def of_all(*arguments: Any) -> Any:
         def loss(*arguments: Any) -> Any:
-            return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(run(*arguments)))
+            return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(run(*arguments)) if leaf.dtype == jnp.float32)
 
         return jax.grad(loss, (0, 1, 2))(*arguments)
 
     return of_all
+
+
+def numbers(kernel: Any, gate: Any, x: Any) -> Any:
+    """States beside results that are plain numbers."""
+
+    def step(h: Any, row: Any) -> Any:
+        return jnp.tanh(row + h @ kernel), (0.0, True, jnp.zeros(()), np.float32(2), h)
+
+    return jax.lax.scan(step, zeros(x), x)
+
+
+def scalars(kernel: Any, gate: Any, x: Any) -> Any:
+    """A product that is a single number."""
+
+    def step(h: Any, row: Any) -> Any:
+        return jnp.tanh(row + (h @ gate[0]) * h + h @ kernel), h
+
+    return jax.lax.scan(step, jnp.zeros(UNITS), x[:, 0])
+
+
+@jax.custom_jvp
+def picked(h: Any, indices: Any) -> Any:
+    return h[:, indices]
+
+
+@picked.defjvp
+def _picked_jvp(primals: Any, tangents: Any) -> Any:
+    return picked(*primals), tangents[0][:, primals[1]]
+
+
+def of_indices(kernel: Any, gate: Any, x: Any) -> Any:
+    """Derivatives of whole numbers, whose type has no numbers."""
+    last = scanned(zeros)(kernel, gate, x)[0]
+    return picked(last, jnp.arange(3) + jnp.int32(x[0, 0, 0]) * 0)
 
 
 APART = {
@@ -73,11 +108,15 @@ APART = {
     "backwards": scanned(zeros, reverse=True, kept=True),
     "rows of a cell": transposed,
     "several states": long_and_short,
+    "plain numbers": numbers,
+    "scalar products": scalars,
+    "derivatives of whole numbers": of_indices,
     "of another type": scanned(lambda x: jnp.zeros(x.shape[1:], jnp.int32).astype(x.dtype)),
 }
 KEPT = {
     "ones": scanned(lambda x: zeros(x) + 1),
     "a state that is given": scanned(lambda x: x[0]),
+    "zeros inside": scanned(lambda x: x[0] * 0 + 1, inside=True),
     "two steps": lambda kernel, gate, x: scanned(zeros)(kernel, gate, x[:2]),
     "no products": lambda kernel, gate, x: jax.lax.scan(lambda h, x: (jnp.sin(h + x), None), zeros(x), x),
     "products with something else": lambda kernel, gate, x: jax.lax.scan(lambda h, x: (h + x @ gate, h), zeros(x), x),
